@@ -1,0 +1,1 @@
+"""Engines: mask models and image models, one a file, found through the registry."""

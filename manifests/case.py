@@ -1,0 +1,235 @@
+"""A case: one CT with its anatomy and lesions, and the record that says what it is.
+
+Arrays are (z, y, x): CT int16 in HU, anatomy uint8 with ids of the anatomy table, lesions
+uint8 with instance ids (0 = none). The record holds what was asked, what was drawn where the
+prompt was silent, and what was measured on the stored arrays, side by side.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int16, UInt8
+from pydantic import BaseModel, ConfigDict
+
+from manifests.anatomy import Phase
+from manifests.geometry import Grid
+
+__all__ = [
+    "ARROW_SCHEMA",
+    "FORMAT_VERSION",
+    "Arrays",
+    "Attributes",
+    "CaseRecord",
+    "Lesion",
+    "StructureMeasure",
+    "TumourAttributes",
+]
+
+FORMAT_VERSION = 1
+"""Version of the dataset format; `docs/format.md` is its contract."""
+
+Sex = Literal["male", "female"]
+Status = Literal["accepted", "rejected", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """The three volumes of a case on one grid."""
+
+    grid: Grid
+    ct: Int16[np.ndarray, "z y x"]
+    anatomy: UInt8[np.ndarray, "z y x"]
+    lesions: UInt8[np.ndarray, "z y x"]
+
+
+class Row(BaseModel):
+    """A frozen record without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Lesion(Row):
+    """One lesion instance.
+
+    `size_mm` is the longest diameter in any axial slice (RECIST 1.1), voxel edges included.
+    `site` is the anatomical structure that holds it; `center_mm_xyz` is LPS.
+    """
+
+    id: int
+    organ: str
+    site: str
+    side: str | None = None
+    kind: str = "solid"
+    size_mm: float
+    volume_ml: float
+    center_mm_xyz: tuple[float, float, float]
+
+
+class TumourAttributes(Row):
+    """Tumours of one organ and site as asked, drawn or measured; None = unstated."""
+
+    organ: str
+    site: str | None = None
+    side: str | None = None
+    count: int | None = None
+    size_mm: float | None = None
+    t_stage: str | None = None
+    n_stage: str | None = None
+    m_stage: str | None = None
+
+
+class Attributes(Row):
+    """The flat attributes of a case; None = unstated or not measurable."""
+
+    age_years: float | None = None
+    sex: Sex | None = None
+    race: str | None = None
+    height_cm: float | None = None
+    weight_kg: float | None = None
+    contrast_phase: Phase | None = None
+    region: str | None = None
+    tumours: tuple[TumourAttributes, ...] = ()
+    absent_organs: tuple[str, ...] = ()
+    enlarged_organs: tuple[str, ...] = ()
+
+
+class StructureMeasure(Row):
+    """Volume and intensity of one structure in a stored case; `components` counts 26-connected parts."""
+
+    name: str
+    volume_ml: float
+    hu_mean: float
+    hu_sd: float
+    components: int
+
+
+class CaseRecord(Row):
+    """Everything a dataset says of one case; one JSON commit record, one Parquet row.
+
+    `status` is "accepted" for a delivered case, "rejected" for a candidate that the quality gate
+    refused, "failed" for one that no worker could make. Only accepted cases have arrays.
+    Fields after `worker` describe the making, not the case, and differ between equal runs.
+    """
+
+    case_id: str
+    status: Status
+    reasons: tuple[str, ...] = ()
+    index: int
+    candidate: int = 0
+    # what was asked, drawn, measured
+    prompt_id: str | None = None
+    prompt_json: str | None = None
+    prompt_text: str | None = None
+    template: str | None = None
+    source: str | None = None
+    requested: Attributes = Attributes()
+    drawn: Attributes = Attributes()
+    measured: Attributes = Attributes()
+    lesions: tuple[Lesion, ...] = ()
+    structures: tuple[StructureMeasure, ...] = ()
+    # what made it
+    mask_model: str | None = None
+    image_model: str | None = None
+    weights_sha256: str | None = None
+    spec_id: str | None = None
+    run_seed: int | None = None
+    factory_version: str
+    anatomy_table: str
+    # where and how big
+    shape_zyx: tuple[int, int, int] | None = None
+    spacing_mm_zyx: tuple[float, float, float] | None = None
+    origin_mm_xyz: tuple[float, float, float] | None = None
+    path: str | None = None
+    ct_sha256: str | None = None
+    anatomy_sha256: str | None = None
+    lesions_sha256: str | None = None
+    stored_bytes: int | None = None
+    stored_sha256: dict[str, str] = {}
+    split: str | None = None
+    patient_id: str | None = None
+    licence: str | None = None
+    gate: str | None = None
+    # the making
+    worker: str | None = None
+    attempt: int = 0
+    seconds: dict[str, float] = {}
+    device: str | None = None
+    platform: str | None = None
+    created_at: str | None = None
+
+    def grid(self) -> Grid:
+        """The grid of the stored arrays."""
+        assert self.shape_zyx and self.spacing_mm_zyx and self.origin_mm_xyz
+        return Grid(self.shape_zyx, self.spacing_mm_zyx, self.origin_mm_xyz)
+
+
+_TUMOUR = pa.struct(
+    [
+        ("organ", pa.string()),
+        ("site", pa.string()),
+        ("side", pa.string()),
+        ("count", pa.int32()),
+        ("size_mm", pa.float64()),
+        ("t_stage", pa.string()),
+        ("n_stage", pa.string()),
+        ("m_stage", pa.string()),
+    ]
+)
+_ATTRIBUTES = pa.struct(
+    [
+        ("age_years", pa.float64()),
+        ("sex", pa.string()),
+        ("race", pa.string()),
+        ("height_cm", pa.float64()),
+        ("weight_kg", pa.float64()),
+        ("contrast_phase", pa.string()),
+        ("region", pa.string()),
+        ("tumours", pa.list_(_TUMOUR)),
+        ("absent_organs", pa.list_(pa.string())),
+        ("enlarged_organs", pa.list_(pa.string())),
+    ]
+)
+_LESION = pa.struct(
+    [
+        ("id", pa.int32()),
+        ("organ", pa.string()),
+        ("site", pa.string()),
+        ("side", pa.string()),
+        ("kind", pa.string()),
+        ("size_mm", pa.float64()),
+        ("volume_ml", pa.float64()),
+        ("center_mm_xyz", pa.list_(pa.float64())),
+    ]
+)
+_STRUCTURE = pa.struct(
+    [
+        ("name", pa.string()),
+        ("volume_ml", pa.float64()),
+        ("hu_mean", pa.float64()),
+        ("hu_sd", pa.float64()),
+        ("components", pa.int32()),
+    ]
+)
+_TYPES = {
+    "reasons": pa.list_(pa.string()),
+    "index": pa.int64(),
+    "candidate": pa.int32(),
+    "requested": _ATTRIBUTES,
+    "drawn": _ATTRIBUTES,
+    "measured": _ATTRIBUTES,
+    "lesions": pa.list_(_LESION),
+    "structures": pa.list_(_STRUCTURE),
+    "run_seed": pa.int64(),
+    "shape_zyx": pa.list_(pa.int32()),
+    "spacing_mm_zyx": pa.list_(pa.float64()),
+    "origin_mm_xyz": pa.list_(pa.float64()),
+    "stored_bytes": pa.int64(),
+    "stored_sha256": pa.map_(pa.string(), pa.string()),
+    "attempt": pa.int32(),
+    "seconds": pa.map_(pa.string(), pa.float64()),
+}
+
+ARROW_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name in CaseRecord.model_fields])
+"""Arrow schema of the manifest: one column per field of `CaseRecord`, text where nothing else is said."""
