@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Datasets to exports and evidence."""

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Prompts to cases to datasets: engines, quality gate and execution."""

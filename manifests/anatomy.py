@@ -91,8 +91,8 @@ def _parse(row: dict[str, str]) -> Structure:
 @cache
 def structures() -> tuple[Structure, ...]:
     """All structures, by ascending id."""
-    with files("manifests").joinpath("anatomy.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(_parse(row) for row in csv.DictReader(file))
+    text = files("manifests").joinpath("anatomy.csv").read_text(encoding="utf-8")
+    return tuple(_parse(row) for row in csv.DictReader(text.splitlines()))
 
 
 @cache

@@ -161,7 +161,9 @@ class CaseRecord(Row):
 
     def grid(self) -> Grid:
         """The grid of the stored arrays."""
-        assert self.shape_zyx and self.spacing_mm_zyx and self.origin_mm_xyz
+        assert self.shape_zyx
+        assert self.spacing_mm_zyx
+        assert self.origin_mm_xyz
         return Grid(self.shape_zyx, self.spacing_mm_zyx, self.origin_mm_xyz)
 
 

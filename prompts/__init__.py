@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Text and tables to prompts: what is asked of the factory."""

@@ -21,7 +21,9 @@ Race = Literal["white", "black", "asian", "native_american", "pacific_islander",
 Region = Literal["chest", "abdomen", "chest_abdomen", "abdomen_pelvis", "torso"]
 REGIONS: tuple[Region, ...] = ("chest", "abdomen", "chest_abdomen", "abdomen_pelvis", "torso")
 Side = Literal["left", "right"]
-TStage = Literal["Tis", "T0", "T1", "T1a", "T1b", "T1c", "T2", "T2a", "T2b", "T3", "T3a", "T3b", "T3c", "T4", "T4a", "T4b"]
+TStage = Literal[
+    "Tis", "T0", "T1", "T1a", "T1b", "T1c", "T2", "T2a", "T2b", "T3", "T3a", "T3b", "T3c", "T4", "T4a", "T4b"
+]
 NStage = Literal["N0", "N1", "N1a", "N1b", "N1c", "N2", "N2a", "N2b", "N3"]
 MStage = Literal["M0", "M1", "M1a", "M1b", "M1c"]
 
