@@ -1,0 +1,53 @@
+# Every target sets up what it needs; a fresh clone needs nothing but Python 3.11 or 3.12 and make.
+PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3.11)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo-out
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test test-slow check format lint types contracts bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## create .venv with the pinned versions
+
+# nnU-Net depends on torchvision, which cannot be imported beside a CPU build of torch and then
+# breaks what tries to; everything here works without it.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall --quiet --yes torchvision
+	@touch $@
+
+demo: $(STAMP) ## build 8 cases, export them to nnU-Net raw, show them
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/demo.py $(DEMO)
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## run also what takes minutes: nnU-Net training, long kill tests
+	$(BIN)/python -m pytest -m "slow or not slow" --timeout 3600
+
+check: format lint types contracts test ## everything that must pass before a change lands
+
+format: $(STAMP)
+	$(BIN)/ruff format --check .
+
+lint: $(STAMP) ## ruff
+	$(BIN)/ruff check .
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(STAMP) ## the arrows between the packages
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure this machine: store throughput and build scaling
+	$(BIN)/python benchmarks/store_throughput.py
+	$(BIN)/python benchmarks/build_scaling.py
+
+clean: ## remove what the targets made, except .venv
+	rm -rf $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
