@@ -5,8 +5,10 @@ uint8 with instance ids (0 = none). The record holds what was asked, what was dr
 prompt was silent, and what was measured on the stored arrays, side by side.
 """
 
+import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from importlib.metadata import version
+from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +17,28 @@ from pydantic import BaseModel, ConfigDict
 
 from manifests.anatomy import Phase
 from manifests.geometry import Grid
+from manifests.identity import canonical_json
 
 __all__ = [
     "ARROW_SCHEMA",
+    "FACTORY_VERSION",
     "FORMAT_VERSION",
     "Arrays",
     "Attributes",
     "CaseRecord",
     "Lesion",
+    "Row",
+    "Sex",
+    "Status",
     "StructureMeasure",
     "TumourAttributes",
 ]
 
 FORMAT_VERSION = 1
 """Version of the dataset format; `docs/format.md` is its contract."""
+
+FACTORY_VERSION = version("ct-factory")
+"""Version of the installed project, as records name it."""
 
 Sex = Literal["male", "female"]
 Status = Literal["accepted", "rejected", "failed"]
@@ -158,6 +168,19 @@ class CaseRecord(Row):
     device: str | None = None
     platform: str | None = None
     created_at: str | None = None
+    record_sha256: str | None = None
+
+    def sealed(self) -> Self:
+        """The same record with `record_sha256` over its content.
+
+        The hash is SHA-256 of the canonical JSON of the record with `record_sha256` null, so an
+        edit of the record or of its manifest row shows without anything else to compare with.
+
+        Raises:
+            InvalidValueError: if a number is NaN or infinite.
+        """
+        text = canonical_json(self.model_dump() | {"record_sha256": None})
+        return self.model_copy(update={"record_sha256": hashlib.sha256(text.encode()).hexdigest()})
 
     def grid(self) -> Grid:
         """The grid of the stored arrays."""
