@@ -1,8 +1,10 @@
 """The anatomy vocabulary: one table, `anatomy.csv`, read once.
 
-The first 117 rows are the classes of TotalSegmentator v2 under its own numbers; the rest are
-body, fat, muscle and the sub-sites that prompts speak of. Left/right partners are listed in
-the `mirror` column, never computed from a name. Id 0 is outside the body.
+The first 117 rows are the classes of TotalSegmentator v2 under its own numbers; then come body,
+fat, muscle and the sub-sites that prompts speak of; last, in the group "undivided", what real
+label maps say when they part no sides or lobes ("kidneys"), which nothing here generates.
+Left/right partners are listed in the `mirror` column, never computed from a name. Id 0 is
+outside the body. `docs/anatomy.md` explains the columns and lists the references.
 """
 
 import csv
@@ -16,7 +18,18 @@ from typing import Literal
 from manifests.errors import UnknownNameError
 from manifests.identity import content_hash
 
-__all__ = ["PHASES", "Phase", "Structure", "by_id", "group", "sites", "structure", "structures", "table_hash"]
+__all__ = [
+    "PHASES",
+    "Phase",
+    "Structure",
+    "by_id",
+    "by_word",
+    "group",
+    "sites",
+    "structure",
+    "structures",
+    "table_hash",
+]
 
 Phase = Literal["native", "arterial", "portal_venous", "delayed"]
 PHASES: tuple[Phase, ...] = ("native", "arterial", "portal_venous", "delayed")
@@ -35,11 +48,11 @@ class Structure:
         side: "left", "right" or None.
         mirror: name of the partner on the other side, or None.
         organ: organ whose primary tumours lie in this structure, or None.
-        hu: mean Hounsfield units by contrast phase.
+        hu: mean Hounsfield units by contrast phase; of bowel, wall and content without its gas.
         hu_sd: spread of the mean between patients, HU.
         volume_ml: reference volume in ml by sex ("male", "female"); absent where none is known.
         volume_cv: coefficient of variation of that volume between adults; None where none is known.
-        synonyms: words of reports for it, lower case.
+        synonyms: words of reports for it, lower case; a word shared by rows means any of them.
         totalsegmentator_id, maisi_id: numbers in those vocabularies, or None.
         source: citation of volumes and HU.
     """
@@ -103,6 +116,20 @@ def _index() -> dict[str, Structure]:
 @cache
 def _by_id() -> dict[int, Structure]:
     return {entry.id: entry for entry in structures()}
+
+
+@cache
+def _by_word() -> dict[str, tuple[Structure, ...]]:
+    words: dict[str, tuple[Structure, ...]] = {}
+    for entry in structures():
+        for word in entry.synonyms:
+            words[word] = (*words.get(word, ()), entry)
+    return words
+
+
+def by_word(word: str) -> tuple[Structure, ...]:
+    """Structures that a report may mean by a word, e.g. both kidneys for "renal"; empty if none."""
+    return _by_word().get(word.strip().lower(), ())
 
 
 def structure(name: str) -> Structure:

@@ -64,7 +64,9 @@ class Grid:
     @property
     def affine_ras(self) -> Float64[np.ndarray, "4 4"]:
         """Matrix from voxel indices in (x, y, z) order to RAS millimetres, as NIfTI wants it."""
-        return np.diag([-1.0, -1.0, 1.0, 1.0]).dot(self.affine_lps)
+        affine = self.affine_lps
+        affine[:2] *= -1.0
+        return affine
 
     @property
     def voxel_volume_ml(self) -> float:
