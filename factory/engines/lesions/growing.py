@@ -1,0 +1,76 @@
+"""Growing one lesion to its size: the level set of a field, connected to its seed.
+
+The diameter of the connected level set never falls as the level rises, so the level that meets a
+wanted diameter is found by bisection over the sorted values of the field, to single voxels.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from scipy import ndimage
+
+from factory.engines.lesions.territory import CONNECTED_26
+
+__all__ = ["axial_diameter_mm", "grow"]
+
+_ANGLES = np.deg2rad(np.arange(0.0, 180.0, 1.5))
+"""Directions of the calliper: at most 0.75 degrees off the longest diameter, an error below 0.01 %."""
+
+
+def axial_diameter_mm(mask: Bool[np.ndarray, "z y x"], spacing_yx: tuple[float, float]) -> float:
+    """Longest axial diameter in mm, voxel edges included, by a turning calliper; 0 for an empty mask."""
+    rows = np.argwhere(mask.any(axis=2))
+    if not len(rows):
+        return 0.0
+    lines = mask[rows[:, 0], rows[:, 1]]
+    first = lines.argmax(axis=1)
+    last = lines.shape[1] - 1 - lines[:, ::-1].argmax(axis=1)
+    dy, dx = spacing_yx
+    cos, sin = np.cos(_ANGLES), np.sin(_ANGLES)
+    y = rows[:, 1, None] * (dy * sin)
+    # cos changes sign, so either end of a row may be the far one
+    ends = first[:, None] * (dx * cos), last[:, None] * (dx * cos)
+    starts = np.flatnonzero(np.diff(rows[:, 0], prepend=-1))
+    far = np.maximum.reduceat(np.maximum(*ends) + y, starts)
+    near = np.minimum.reduceat(np.minimum(*ends) + y, starts)
+    return float((far - near + dx * np.abs(cos) + dy * np.abs(sin)).max())
+
+
+def grow(
+    field: Float32[np.ndarray, "z y x"],
+    seed: tuple[int, int, int],
+    size_mm: float,
+    spacing_yx: tuple[float, float],
+) -> tuple[Bool[np.ndarray, "z y x"], float]:
+    """Grow from the seed to the diameter nearest to the wanted one.
+
+    Args:
+        field: price of each voxel; infinite = never.
+        seed: index of a voxel with a finite price; always part of the lesion.
+        size_mm: wanted longest axial diameter.
+        spacing_yx: in-plane spacing in mm.
+
+    Returns:
+        The lesion, one 26-connected component, and its diameter in mm.
+    """
+    values = np.sort(field[np.isfinite(field) & (field >= field[seed])])
+    low, high = 0, len(values) - 1
+    best = _level_set(field, values[0], seed)
+    best_mm = axial_diameter_mm(best, spacing_yx)
+    while low <= high:
+        middle = (low + high) // 2
+        mask = _level_set(field, values[middle], seed)
+        diameter = axial_diameter_mm(mask, spacing_yx)
+        if abs(diameter - size_mm) < abs(best_mm - size_mm):
+            best, best_mm = mask, diameter
+        if diameter < size_mm:
+            low = middle + 1
+        else:
+            high = middle - 1
+    return best, best_mm
+
+
+def _level_set(
+    field: Float32[np.ndarray, "z y x"], level: float, seed: tuple[int, int, int]
+) -> Bool[np.ndarray, "z y x"]:
+    labels, _ = ndimage.label(field <= level, CONNECTED_26)
+    return np.asarray(labels == labels[seed])
