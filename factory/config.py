@@ -5,15 +5,18 @@ frame has its origin on the midline at the level of the L1 vertebral body, at it
 x to the patient's Left, y to Posterior, z to Superior, in mm.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from manifests.errors import UnknownNameError
+from manifests.errors import InvalidValueError, UnknownNameError
 from manifests.geometry import Grid
 
-__all__ = ["PRESETS", "REGION_Z_MM", "Preset", "preset"]
+__all__ = ["PRESETS", "REGION_Z_MM", "BuildConfig", "Preset", "WorkerConfig", "preset"]
 
 REGION_Z_MM = MappingProxyType(
     {
@@ -46,6 +49,15 @@ class Preset:
         origin = (-self.extent_mm_yx[1] / 2 + half, self.front_mm + half, low + half)
         return Grid(shape, (self.spacing_mm,) * 3, origin)  # type: ignore[arg-type]
 
+    def identity(self) -> dict[str, Any]:
+        """What decides the grid of a case, for its identity and for a dataset's spec."""
+        return {
+            "preset": self.name,
+            "spacing_mm": self.spacing_mm,
+            "extent_mm_yx": list(self.extent_mm_yx),
+            "front_mm": self.front_mm,
+        }
+
 
 PRESETS = MappingProxyType(
     {
@@ -72,3 +84,77 @@ def preset(name: str) -> Preset:
         raise UnknownNameError(
             "--preset", got=repr(name), need=f"one of {', '.join(PRESETS)}", do="Choose a preset."
         ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """Who does the work, and how patient the build is with them.
+
+    One worker without any of the options that need separate processes (`timeout_s`, `address`,
+    `gpus_per_worker`) runs in this process; everything else runs on Ray.
+
+    Attributes:
+        count: workers, one CPU core each.
+        timeout_s: seconds after which a case is taken from its worker; None is half an hour on Ray.
+        max_attempts: workers that a case may bring down before it is set aside as failed.
+        address: Ray cluster to use; None starts Ray on this machine.
+        gpus_per_worker: GPUs each worker reserves; a fraction shares one.
+    """
+
+    count: int = 1
+    timeout_s: float | None = None
+    max_attempts: int = 3
+    address: str | None = None
+    gpus_per_worker: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could satisfy."""
+        _at_least("--workers", self.count, 1)
+        _at_least("--max-attempts", self.max_attempts, 1)
+        _at_least("--gpus-per-worker", self.gpus_per_worker, 0)
+        if self.timeout_s is not None and not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise InvalidValueError("--timeout", got=str(self.timeout_s), need="seconds above 0", do="Choose a limit.")
+
+    @property
+    def separate(self) -> bool:
+        """Whether workers need processes of their own."""
+        return self.count > 1 or self.timeout_s is not None or self.address is not None or self.gpus_per_worker > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """One build: how many cases of what, by whom, where to.
+
+    Attributes:
+        out: directory of the dataset; an existing one of the same spec is resumed or extended.
+        n: accepted cases to deliver.
+        manifest: prompts table; None draws prompts from the distribution that ships with the project.
+        masks, images: names of the mask model and the image model.
+        preset: resolution and field of view.
+        seed: run seed; another seed gives another dataset.
+        candidates: drawings allowed for one case until one is accepted.
+        retry_failed: give cases another chance that earlier runs set aside as failed.
+        workers: who does the work.
+    """
+
+    out: Path
+    n: int
+    manifest: Path | None = None
+    masks: str = "phantom"
+    images: str = "texture"
+    preset: Preset = field(default_factory=lambda: PRESETS["demo"])
+    seed: int = 0
+    candidates: int = 5
+    retry_failed: bool = False
+    workers: WorkerConfig = field(default_factory=WorkerConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what no build could satisfy."""
+        _at_least("--n", self.n, 1)
+        _at_least("--candidates", self.candidates, 1)
+        _at_least("--seed", self.seed, 0)
+
+
+def _at_least(option: str, value: float, least: int) -> None:
+    if not (math.isfinite(value) and value >= least):
+        raise InvalidValueError(option, got=str(value), need=f"{least} or more", do="Correct the option.")

@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 
 from manifests.case import Lesion
-from manifests.geometry import Grid
+from manifests.errors import EngineContractError
+from manifests.geometry import HU_MAX, HU_MIN, Grid
 from manifests.identity import rng
 from prompts.schema import Prompt
 
-__all__ = ["ImageModel", "MaskModel", "Masks", "Request"]
+__all__ = ["ImageModel", "MaskModel", "Masks", "Request", "check_ct", "check_masks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ class MaskModel(ABC):
     """Prompt to anatomy and lesions.
 
     `identity` names the model and version, and for learned models `weights_sha256`; it is part
-    of each case's identity, so change it whenever the output changes.
+    of each case's identity, so change it whenever the output changes. Constructors take no
+    argument and are cheap: weights load at the first drawing, in the process that draws.
     """
 
     identity: Mapping[str, str]
@@ -74,6 +76,8 @@ class MaskModel(ABC):
 
         Raises:
             InvalidValueError: if the prompt asks for what this model can never draw.
+            WorkerError: if another attempt may succeed, e.g. the device ran out of memory. Any
+                other exception counts as deterministic and is not repeated.
         """
 
 
@@ -85,3 +89,48 @@ class ImageModel(ABC):
     @abstractmethod
     def render(self, request: Request, masks: Masks) -> Int16[np.ndarray, "z y x"]:
         """Render the CT in HU on the request's grid; deterministic in its arguments."""
+
+
+def check_masks(masks: Masks, grid: Grid) -> None:
+    """Check what a mask model returned against its contract.
+
+    Raises:
+        EngineContractError: on a wrong shape or type, or lesions and records that do not match.
+    """
+    for name, array in (("anatomy", masks.anatomy), ("lesions", masks.lesions)):
+        _check_array(f"mask model, {name}", array, grid, np.dtype(np.uint8))
+    drawn = {int(value) for value in np.unique(masks.lesions)} - {0}
+    recorded = [lesion.id for lesion in masks.lesion_records]
+    if drawn != set(recorded) or len(set(recorded)) != len(recorded):
+        raise EngineContractError(
+            "mask model, lesions",
+            got=f"instances {sorted(drawn)} with records {sorted(recorded)}",
+            need="one record for each instance",
+            do="Report it to the author of the engine.",
+        )
+
+
+def check_ct(ct: np.ndarray, grid: Grid) -> None:
+    """Check what an image model returned against its contract.
+
+    Raises:
+        EngineContractError: on a wrong shape, type or range of HU.
+    """
+    _check_array("image model, ct", ct, grid, np.dtype(np.int16))
+    if int(ct.min()) < HU_MIN or int(ct.max()) > HU_MAX:
+        raise EngineContractError(
+            "image model, ct",
+            got=f"{ct.min()} to {ct.max()} HU",
+            need=f"{HU_MIN} to {HU_MAX} HU",
+            do="Report it to the author of the engine.",
+        )
+
+
+def _check_array(what: str, array: np.ndarray, grid: Grid, dtype: np.dtype) -> None:
+    if array.shape != grid.shape_zyx or array.dtype != dtype:
+        raise EngineContractError(
+            what,
+            got=f"{array.dtype} {array.shape}",
+            need=f"{dtype} {grid.shape_zyx}",
+            do="Report it to the author of the engine.",
+        )
