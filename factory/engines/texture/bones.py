@@ -1,0 +1,48 @@
+"""Bones: a bright cortical shell around trabecular marrow, its mean held at the table's value."""
+
+import numpy as np
+
+from factory.engines.texture.fields import depth_mm, smooth_field, smoothstep
+from factory.engines.texture.scene import Scene
+from manifests.anatomy import structures
+
+__all__ = ["paint_bones"]
+
+_CORTEX_HU = 900.0
+_CORTEX_MM = {"femur": 3.0, "humerus": 3.0, "skull": 4.0, "hip": 1.8, "rib": 1.2, "vertebrae": 1.0, "sacrum": 1.0}
+_OTHER_CORTEX_MM = 1.4
+_MARROW_HU = 20.0
+
+
+def paint_bones(scene: Scene) -> None:
+    """Paint cortex by depth below the surface, trabeculae and marrow by random fields.
+
+    The mean HU of each structure then equals its drawn value: what the shell adds, the
+    interior gives up, as in real bones of equal total density.
+    """
+    region = scene.tissue("bone")
+    if region is None:
+        return
+    spacing, rng = scene.grid.spacing_mm_zyx, scene.rng("bone")
+    ids = scene.anatomy[region.box][region.mask]
+    depth = depth_mm(region.mask, spacing, 2.0 * scene.voxel_mm)[region.mask]
+    grain = smooth_field(region.mask.shape, spacing, 3.0, rng)[region.mask]
+    marrow = smooth_field(region.mask.shape, spacing, 18.0, rng)[region.mask]
+    thickness = np.full(256, _OTHER_CORTEX_MM, np.float32)
+    for entry in structures():
+        if entry.group in _CORTEX_MM:
+            thickness[entry.id] = _CORTEX_MM[entry.group]
+    mean = scene.base[ids]
+    shell = _shell(depth, thickness[ids], scene.voxel_mm)
+    inner = np.maximum(mean - 60, _MARROW_HU)
+    values = inner * (1 + 0.22 * grain + 0.15 * marrow) + shell * (_CORTEX_HU - inner) * (1 + 0.15 * grain)
+    sums, counts = np.bincount(ids, values, 256), np.bincount(ids, minlength=256)
+    drawn = (sums / np.maximum(counts, 1)).astype(np.float32)
+    scene.hu[region.box][region.mask] = values + (mean - drawn[ids])
+
+
+def _shell(depth: np.ndarray, thickness: np.ndarray, voxel_mm: float) -> np.ndarray:
+    """Share of cortex in a voxel of some depth: the shell is diluted when thinner than a voxel."""
+    reach = np.maximum(thickness, voxel_mm)
+    share = np.minimum(1.0, thickness / voxel_mm)
+    return share * (1 - smoothstep(depth / reach, 0.6, 1.4))

@@ -1,0 +1,135 @@
+"""Tissues at large: mean HU of each structure in one patient, grain, fat septa, muscle streaks, skin.
+
+Means come from the anatomy table by contrast phase. Deviations between patients are drawn per
+group (both kidneys share one), with a common share for blood, since cardiac output and injected
+dose shift all vessels and organs together.
+"""
+
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Float32
+
+from factory.engines.texture.fields import filaments, sheets, smooth_field, smoothstep
+from factory.engines.texture.scene import Scene, Subject
+from manifests.anatomy import Structure, structures
+from manifests.geometry import HU_MIN
+
+__all__ = ["AIR_HU", "base_hu", "paint_fat", "paint_grain", "paint_muscle", "paint_skin"]
+
+AIR_HU = -1000.0
+
+_GRAIN = MappingProxyType(
+    {
+        "parenchyma": (3.5, 3.0),
+        "muscle": (7.0, 4.0),
+        "soft": (9.0, 12.0),
+        "heart": (3.0, 3.0),
+        "artery": (2.0, 2.0),
+        "vein": (2.5, 3.0),
+        "fat": (4.0, 4.0),
+        "lung": (14.0, 18.0),
+        "bowel": (5.0, 4.0),
+        "fluid": (1.5, 1.5),
+        "nervous": (3.0, 3.0),
+        "cartilage": (6.0, 8.0),
+        "bone": (0.0, 0.0),
+        "airway": (3.0, 0.0),
+    }
+)
+"""Standard deviation in HU of fine (4 mm) and coarse (16 mm) heterogeneity by kind of tissue."""
+
+_BLOOD = ("artery", "vein", "heart")
+_SHARED = 0.7
+_BONE_LOSS_HU_PER_YEAR = 1.3
+_MIDDLE_AGE = 55.0
+
+
+def base_hu(subject: Subject, rng: np.random.Generator) -> Float32[np.ndarray, "256"]:
+    """Draw the mean HU of every structure in one patient; air for ids without structure.
+
+    Bone loses 1.3 HU per year from age 55 on and gains as much before it, within the table's
+    spread (the trend of trabecular bone in Pickhardt 2013 is -2.1; cortex dilutes it).
+    """
+    table = np.full(256, AIR_HU, np.float32)
+    groups = sorted({entry.group for entry in structures()})
+    own = dict(zip(groups, rng.standard_normal(len(groups)), strict=True))
+    shared = rng.standard_normal()
+    for entry in structures():
+        deviation = _deviation(entry, own[entry.group], shared)
+        table[entry.id] = entry.hu[subject.phase] + entry.hu_sd * deviation
+        if entry.tissue == "bone":
+            years = np.clip(subject.age_years - _MIDDLE_AGE, -30, 30)
+            table[entry.id] -= _BONE_LOSS_HU_PER_YEAR * years * min(entry.hu["native"] / 200, 1.0)
+    return table
+
+
+def _deviation(entry: Structure, own: float, shared: float) -> float:
+    weight = _SHARED if entry.tissue in (*_BLOOD, "bone") else 0.4
+    return float(np.clip(weight * shared + np.sqrt(1 - weight**2) * own, -1.6, 1.6)) * 0.8
+
+
+def paint_grain(scene: Scene) -> None:
+    """Add fine and coarse heterogeneity, its strength by kind of tissue."""
+    spacing, rng = scene.grid.spacing_mm_zyx, scene.rng("grain")
+    for column, scale_mm in enumerate((4.0, 16.0)):
+        strength = np.zeros(256, np.float32)
+        for entry in structures():
+            strength[entry.id] = _GRAIN[entry.tissue][column]
+        field = smooth_field(scene.grid.shape_zyx, spacing, scale_mm, rng)
+        field *= strength[scene.anatomy]
+        np.add(scene.hu, field, out=scene.hu)
+
+
+def paint_fat(scene: Scene) -> None:
+    """Draw septa through fat, and small vessels through visceral fat."""
+    region = scene.tissue("fat", "soft")
+    if region is None:
+        return
+    spacing, rng, voxel = scene.grid.spacing_mm_zyx, scene.rng("fat"), scene.voxel_mm
+    shape = region.mask.shape
+    pair = [smooth_field(shape, spacing, 14.0, rng)[region.mask] for _ in range(2)]
+    ids = scene.anatomy[region.box][region.mask]
+    visceral = np.isin(ids, [entry.id for entry in structures() if entry.name == "visceral_fat"])
+    hu = scene.hu[region.box]
+    values = hu[region.mask]
+    target = np.float32(scene.base[_ID["skeletal_muscle"]])
+    septa = sheets(pair[0], 14.0, 0.5, voxel) * np.float32(0.5)
+    vessels = filaments((pair[0], pair[1]), 14.0, 2.6, voxel) * visceral
+    blood = np.float32(scene.base[_ID["portal_vein_and_splenic_vein"]])
+    fatty = values < -40
+    values += np.where(fatty, septa * (target - values), 0)
+    values += np.where(fatty, vessels * (blood - values), 0)
+    hu[region.mask] = values
+
+
+def paint_muscle(scene: Scene) -> None:
+    """Streak muscle with fat, more of it in old age; the mean of the muscle stays."""
+    region = scene.tissue("muscle")
+    if region is None:
+        return
+    rng, (z, y, x) = scene.rng("muscle"), scene.grid.spacing_mm_zyx
+    # fibres run lengthwise: the lattice is three times longer along z
+    field = smooth_field(region.mask.shape, (z / 3, y, x), 5.0, rng)[region.mask]
+    threshold = 2.3 - 0.9 * np.clip((scene.subject.age_years - 20) / 60, 0, 1.2)
+    loss = 110.0 * smoothstep(field, threshold - 0.5, threshold + 1.2)
+    scene.hu[region.box][region.mask] -= loss - loss.mean()
+
+
+def paint_skin(scene: Scene) -> None:
+    """Lay 2 mm of skin over the body, diluted to the voxel size."""
+    body = scene.anatomy > 0
+    inner = body.copy()
+    for axis in (1, 2):
+        low, high = [slice(None)] * 3, [slice(None)] * 3
+        low[axis], high[axis] = slice(None, -1), slice(1, None)
+        inner[tuple(low)] &= body[tuple(high)]
+        inner[tuple(high)] &= body[tuple(low)]
+    shell = body & ~inner
+    spacing = max(scene.grid.spacing_mm_zyx[1:])
+    share = np.float32(min(1.0, 2.0 / spacing))
+    values = scene.hu[shell]
+    scene.hu[shell] = np.where(values < 0, values + share * (30 - np.maximum(values, HU_MIN)), values)
+
+
+_ID = {entry.name: entry.id for entry in structures()}
