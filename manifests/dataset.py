@@ -160,6 +160,20 @@ class Dataset:
         with _saving(record.case_id):
             return commits.publish(self.root, record.model_copy(update={"spec_id": self._spec_id}))
 
+    def withdraw(self, case_id: str) -> None:
+        """Take back the record of a failed case, so that it can be tried again.
+
+        Raises:
+            InvalidValueError: if the case did not fail; delivered and refused cases stand.
+            UnknownNameError: if there is no such case.
+            StorageError: if the disk failed or refused.
+        """
+        record = self.record(case_id)
+        if record.status != "failed":
+            raise _wrong_status(record, "failed", "Delivered and refused cases stand.")
+        with _saving(case_id):
+            commits.record_path(self.root, case_id).unlink(missing_ok=True)
+
     def records(self) -> list[CaseRecord]:
         """All records, sorted by index, candidate and case id.
 
