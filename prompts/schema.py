@@ -8,21 +8,35 @@ stated content alone, so the same request has the same identity wherever it came
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from manifests.anatomy import Phase, group, sites, structure, structures
 from manifests.case import Attributes, Sex, TumourAttributes
 from manifests.errors import InvalidValueError
 from manifests.identity import content_hash
 
-__all__ = ["REGIONS", "Patient", "Prompt", "Race", "Region", "Study", "Tumour", "parse_prompt", "tumour_organs"]
+__all__ = [
+    "REGIONS",
+    "MStage",
+    "NStage",
+    "Patient",
+    "Prompt",
+    "Race",
+    "Region",
+    "Side",
+    "Study",
+    "TStage",
+    "Tumour",
+    "parse_prompt",
+    "tumour_organs",
+]
 
 Race = Literal["white", "black", "asian", "native_american", "pacific_islander", "other"]
 Region = Literal["chest", "abdomen", "chest_abdomen", "abdomen_pelvis", "torso"]
 REGIONS: tuple[Region, ...] = ("chest", "abdomen", "chest_abdomen", "abdomen_pelvis", "torso")
 Side = Literal["left", "right"]
 TStage = Literal[
-    "Tis", "T0", "T1", "T1a", "T1b", "T1c", "T2", "T2a", "T2b", "T3", "T3a", "T3b", "T3c", "T4", "T4a", "T4b"
+    "Tis", "T0", "T1", "T1a", "T1b", "T1c", "T2", "T2a", "T2b", "T2c", "T3", "T3a", "T3b", "T3c", "T4", "T4a", "T4b"
 ]
 NStage = Literal["N0", "N1", "N1a", "N1b", "N1c", "N2", "N2a", "N2b", "N3"]
 MStage = Literal["M0", "M1", "M1a", "M1b", "M1c"]
@@ -58,7 +72,8 @@ class Tumour(_Part):
     """One or several primary tumours of one organ (and site, where stated).
 
     `site` names an anatomical structure of the organ; `side` agrees with it. `size_mm` is the
-    longest axial diameter of the largest of `count` tumours.
+    longest axial diameter of the largest of `count` tumours. What follows from the rest is filled
+    in (the side of a site, the only site of an organ), so that one request has one identity.
     """
 
     organ: str
@@ -69,6 +84,19 @@ class Tumour(_Part):
     t_stage: TStage | None = None
     n_stage: NStage | None = None
     m_stage: MStage | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _canonical(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("organ"), str):
+            return data
+        site, side = data.get("site"), data.get("side")
+        known = [name for name in sites(data["organ"]) if side is None or structure(name).side == side]
+        if site is None and len(known) == 1:
+            site = known[0]
+        if side is None and site in known:
+            side = structure(site).side
+        return {**data, "site": site, "side": side}
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -100,6 +128,11 @@ class Prompt(_Part):
     tumours: tuple[Tumour, ...] = ()
     absent_organs: tuple[str, ...] = ()
     enlarged_organs: tuple[str, ...] = ()
+
+    @field_validator("absent_organs", "enlarged_organs")
+    @classmethod
+    def _as_set(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(names)))
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
