@@ -27,6 +27,7 @@ def lexicon(section: str) -> dict[str, list[str]]:
 def phrases() -> MappingProxyType[str, str]:
     """The canonical phrase of each structure and group of the anatomy table; no two are alike."""
     names = dict.fromkeys(name for entry in structures() for name in (entry.name, entry.group))
+    names.pop("undivided", None)  # a family of structures that only real label maps have
     stated = _tables()["phrase"]
     return MappingProxyType({name: str(stated.get(name, name.replace("_", " "))) for name in names})
 

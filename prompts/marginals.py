@@ -46,6 +46,10 @@ def sample_table(prompts: Sequence[Prompt], n: int, seed: int) -> list[Prompt]:
     return [_draw_row(prompts, groups, rng(f"{seed}:{index}", "marginals")) for index in range(n)]
 
 
+def _index(random: np.random.Generator, size: int) -> int:
+    return int(random.integers(size))
+
+
 def _organs(prompt: Prompt) -> tuple[str, ...]:
     return tuple(tumour.organ for tumour in prompt.tumours)
 
@@ -54,7 +58,7 @@ def _draw_row(
     table: Sequence[Prompt], groups: dict[tuple[str, ...], list[Prompt]], random: np.random.Generator
 ) -> Prompt:
     """Draw until the fields agree with each other (a left nephrectomy excludes a tumour there)."""
-    organs = _organs(table[random.integers(len(table))])
+    organs = _organs(table[_index(random, len(table))])
     for _ in range(_ATTEMPTS):
         try:
             return _draw_fields(table, groups[organs], random)
@@ -71,7 +75,7 @@ def _draw_row(
 def _draw_fields(table: Sequence[Prompt], rows: Sequence[Prompt], random: np.random.Generator) -> Prompt:
     def pick(field: Callable[[Prompt], V]) -> V:
         pool = table if random.random() < 1 / (len(rows) + 1) else rows
-        return field(pool[random.integers(len(pool))])
+        return field(pool[_index(random, len(pool))])
 
     def smooth(value: float | None, field: Callable[[Prompt], float | None]) -> float | None:
         return None if value is None else _smooth(value, [v for v in map(field, rows) if v is not None], random)
@@ -99,7 +103,7 @@ def _draw_tumours(rows: Sequence[Prompt], random: np.random.Generator) -> Iterat
     for members in zip(*(row.tumours for row in rows), strict=True):
 
         def pick(field: Callable[[Tumour], V], members: tuple[Tumour, ...] = members) -> V:
-            return field(members[random.integers(len(members))])
+            return field(members[_index(random, len(members))])
 
         sizes = [tumour.size_mm for tumour in members if tumour.size_mm is not None]
         size = pick(lambda tumour: tumour.size_mm)
@@ -124,7 +128,7 @@ def _stage_near(size_mm: float | None, members: Sequence[Tumour], random: np.ran
     if size_mm is not None:
         near.sort(key=lambda tumour: abs(math.log((tumour.size_mm or 1.0) / size_mm)))
         near = near[: max(_NEIGHBOURS, len(near) // 20)]
-    return near[random.integers(len(near))].t_stage
+    return near[_index(random, len(near))].t_stage
 
 
 def _smooth(value: float, pool: Sequence[float], random: np.random.Generator, positive: bool = False) -> float:

@@ -172,11 +172,17 @@ class TumourStatistics(_Table):
     def draw_t(self, size_mm: float, count: int, rng: np.random.Generator) -> TStage | None:
         """Draw a T stage for a size and count; None for an organ without one."""
         allowed = {stage.t: stage.share for stage in self.stages if stage.allows(size_mm, count)}
-        return choose(allowed, rng) if allowed else None
+        if not allowed:
+            return None
+        stage: TStage = choose(allowed, rng)
+        return stage
 
     def draw_n(self, rng: np.random.Generator) -> NStage | None:
         """Draw an N stage; None for an organ without one."""
-        return choose(self.n, rng) if self.n else None
+        if not self.n:
+            return None
+        stage: NStage = choose(self.n, rng)
+        return stage
 
     def draw_m(self, t_stage: TStage | None, rng: np.random.Generator) -> MStage | None:
         """Draw an M stage given the T stage; None for an organ without one."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -26,6 +26,7 @@ from prompts.schema import Patient, Prompt, Race, Region, Study, Tumour, tumour_
 __all__ = ["Cohort", "Distribution", "complete", "default_distribution", "load_distribution", "sample_table"]
 
 FORMAT = 1
+V = TypeVar("V")
 _SEX_OF = {"prostate": "male", "uterus": "female"}
 
 
@@ -88,7 +89,7 @@ class Distribution(BaseModel):
         cases = {(sex, organ): t.cases[sex] for organ, t in self.tumour.items() if t.default for sex in t.cases}
         sex, organ = choose(cases, random)
         if random.random() < self.cohort.no_tumour:
-            return Prompt(patient=Patient(sex=choose({"male": 1.0, "female": 1.0}, random)))  # type: ignore[arg-type]
+            return Prompt(patient=Patient(sex=choose({"male": 1.0, "female": 1.0}, random)))
         others = {name: value for (of, name), value in cases.items() if of == sex and name != organ}
         second = [choose(others, random)] if random.random() < self.cohort.second_organ else []
         return Prompt(patient=Patient(sex=sex), tumours=tuple(Tumour(organ=name) for name in [organ, *second]))
@@ -137,10 +138,8 @@ class Distribution(BaseModel):
         sex = prompt.patient.sex or self._draw_sex(prompt, random)
         patient = self._complete_patient(prompt, sex, random)
         phases = self.tumour[prompt.tumours[0].organ].phases if prompt.tumours else self.cohort.phases
-        study = Study(
-            contrast_phase=prompt.study.contrast_phase or choose(phases, random),
-            region=prompt.study.region or self.cohort.region,
-        )
+        phase = _or_draw(prompt.study.contrast_phase, lambda: choose(phases, random))
+        study = Study(contrast_phase=phase, region=prompt.study.region or self.cohort.region)
         absent = {entry.name for name in prompt.absent_organs for entry in group(name)}
         tumours = tuple(self._complete_tumour(tumour, absent, random) for tumour in prompt.tumours)
         return Prompt.model_validate({**dict(prompt), "patient": patient, "study": study, "tumours": tumours})
@@ -166,7 +165,7 @@ class Distribution(BaseModel):
         body = self.body[sex]
         height = _or_draw(stated.height_cm, lambda: body.draw_height(age, stated.weight_kg, random))
         weight = _or_draw(stated.weight_kg, lambda: body.draw_weight(age, height, random))
-        race = stated.race or choose(self.cohort.race, random)
+        race = _or_draw(stated.race, lambda: choose(self.cohort.race, random))
         return Patient(age_years=age, sex=sex, race=race, height_cm=height, weight_kg=weight)
 
     def _complete_tumour(self, tumour: Tumour, absent: set[str], random: np.random.Generator) -> Tumour:
@@ -186,7 +185,7 @@ class Distribution(BaseModel):
         )
 
 
-def _or_draw(stated: float | None, draw: Callable[[], float]) -> float:
+def _or_draw(stated: V | None, draw: Callable[[], V]) -> V:
     """The stated value, zero included, or else a draw."""
     return draw() if stated is None else stated
 

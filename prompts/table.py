@@ -179,4 +179,5 @@ def _parse(record: dict[str, Any], where: str) -> PromptRow:
             do="The row was edited: drop the prompt_id column or restore the row.",
         )
     evidence = tuple(Evidence(**item) for item in record.get("evidence") or ())
-    return PromptRow(prompt, *(str(record.get(name) or "") for name in _TEXTS), evidence)
+    text, source, template = (str(record.get(name) or "") for name in _TEXTS)
+    return PromptRow(prompt, text, source, template, evidence)
