@@ -1,0 +1,92 @@
+"""The ledger of an export: which cases are finished, from which arrays, as which files.
+
+`export.jsonl` holds a header that names source and scheme, then one line for each finished
+case. Lines are appended as cases finish, so a killed export loses at most the cases in hand;
+a last line that was cut off counts as not written. A case counts as done only while its source
+arrays are the same and both files still hash to what was checked.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from downstream.pairs import PairFiles, file_sha256, writing
+from manifests.case import CaseRecord
+from manifests.durable import replace
+from manifests.errors import FileFormatError
+from manifests.identity import content_hash
+
+__all__ = ["LEDGER", "ExportedCase", "append", "read_ledger", "source_hash", "write_ledger"]
+
+LEDGER = "export.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedCase:
+    """A finished case.
+
+    Attributes:
+        case_id: of the record.
+        source_hash: of the arrays and lesion records it was made from.
+        image_sha256, label_sha256: hashes of the two files.
+        classes: foreground labels that have voxels.
+    """
+
+    case_id: str
+    source_hash: str
+    image_sha256: str
+    label_sha256: str
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, record: CaseRecord, files: PairFiles) -> "ExportedCase":
+        """The line of a case whose files were just written."""
+        return cls(record.case_id, source_hash(record), files.image_sha256, files.label_sha256, files.classes)
+
+    def matches(self, record: CaseRecord, paths: tuple[Path, Path]) -> bool:
+        """Whether the source is unchanged and both files still have the bytes that were checked."""
+        return (
+            self.source_hash == source_hash(record)
+            and all(path.is_file() for path in paths)
+            and (file_sha256(paths[0]), file_sha256(paths[1])) == (self.image_sha256, self.label_sha256)
+        )
+
+
+def source_hash(record: CaseRecord) -> str:
+    """Hash of all that a painted case comes from: its three arrays and the records of its lesions."""
+    arrays = [record.ct_sha256, record.anatomy_sha256, record.lesions_sha256]
+    return content_hash([*arrays, [lesion.model_dump(mode="json") for lesion in record.lesions]])
+
+
+def read_ledger(folder: Path) -> tuple[dict[str, Any], dict[str, ExportedCase]]:
+    """Read header and finished cases by id; an empty ledger gives two empty mappings.
+
+    Raises:
+        FileFormatError: if a line is no line of a ledger.
+    """
+    path = folder / LEDGER
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        cases = [ExportedCase(**(row | {"classes": tuple(row["classes"])})) for row in rows[1:]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise FileFormatError(
+            str(path), got=f"{type(error).__name__}: {error}", need="a ledger of an export", do="Delete the export."
+        ) from error
+    return (rows[0] if rows else {}), {case.case_id: case for case in cases}
+
+
+def write_ledger(folder: Path, header: dict[str, Any], cases: Iterable[ExportedCase]) -> None:
+    """Write a whole ledger in place of an earlier one, cases by id."""
+    ordered = sorted(cases, key=lambda case: case.case_id)
+    lines = [json.dumps(header), *(json.dumps(asdict(case)) for case in ordered)]
+    with writing(folder):
+        replace(folder / LEDGER, ("\n".join(lines) + "\n").encode())
+
+
+def append(folder: Path, case: ExportedCase) -> None:
+    """Add a case that has just been finished."""
+    with writing(folder), (folder / LEDGER).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(asdict(case)) + "\n")

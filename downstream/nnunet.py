@@ -1,0 +1,234 @@
+"""A real nnU-Net on an exported dataset: plan, train one fold, segment its validation cases, score.
+
+The work runs in a process of its own (`python -m downstream.nnunet_job`), because nnU-Net
+starts worker processes, reads its folders from the environment and prints. The plan `nano`
+makes that possible on a CPU in minutes: nnU-Net's own U-Net, preprocessing, augmentation and
+sliding window, with 4 stages of 8 to 64 features.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from downstream.metrics import CaseScore, LabelSummary, mean_dice, summarise
+from downstream.pairs import writing
+from manifests.errors import (
+    FileFormatError,
+    InvalidValueError,
+    LocationError,
+    MissingDependencyError,
+    UnknownNameError,
+    WorkerError,
+)
+
+__all__ = ["PLANS", "NnunetOptions", "NnunetResult", "run_nnunet"]
+
+PLANS: dict[str, dict[str, Any]] = {
+    "nano": {
+        "planner": "ExperimentPlanner",
+        "patch_size": [48, 64, 64],
+        "batch_size": 2,
+        "features_per_stage": [8, 16, 32, 64],
+    },
+}
+"""Plans by name: nnU-Net's planner, and what is changed in its `3d_fullres` configuration."""
+
+_DEVICES = ("cpu", "cuda", "mps")
+_JOB = "job.json"
+
+
+@dataclass(frozen=True, slots=True)
+class NnunetOptions:
+    """How to train.
+
+    Attributes:
+        plan: a key of `PLANS`.
+        fold: which split of `splits_final.json`.
+        epochs, iterations: length of the training; an epoch is that many iterations.
+        seed: of weights, patches and augmentation.
+        device: "cpu", "cuda" or "mps".
+        workers: processes for preprocessing.
+        augmenters: processes for augmentation while training; 0 does it in turn with the
+            training and is what makes a run repeatable.
+    """
+
+    plan: str = "nano"
+    fold: int = 0
+    epochs: int = 10
+    iterations: int = 50
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 2
+    augmenters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NnunetResult:
+    """What came out: scores of the held-out cases, and what would be needed to repeat it.
+
+    `facts` holds versions, the plan's hash, the case ids of both sides and seconds per stage.
+    """
+
+    dataset: str
+    options: NnunetOptions
+    scores: tuple[CaseScore, ...]
+    facts: dict[str, Any]
+
+    def labels(self) -> list[LabelSummary]:
+        """One row per foreground label."""
+        return summarise(self.scores)
+
+    def mean_dice(self) -> tuple[float, int]:
+        """Mean of the label means, and over how many labels."""
+        return mean_dice(self.labels())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data; a DSC that is undefined (both masks empty) is null."""
+        mean, count = self.mean_dice()
+        data = {
+            "dataset": self.dataset,
+            "options": asdict(self.options),
+            "mean_dice": mean,
+            "mean_over_labels": count,
+            "labels": [asdict(row) for row in self.labels()],
+            "cases": [asdict(row) for row in self.scores],
+            "facts": self.facts,
+        }
+        cleaned: dict[str, Any] = _without_nan(data)
+        return cleaned
+
+
+def run_nnunet(
+    folder: Path, out: Path, options: NnunetOptions, on_progress: Callable[[str, int, int], object] | None = None
+) -> NnunetResult:
+    """Train nnU-Net on one fold of an exported dataset and score its validation cases.
+
+    Args:
+        folder: `DatasetXXX_Name` as `factory export nnunet` makes it.
+        out: folder for preprocessed data, checkpoints, predictions, `log.txt` and `results.json`;
+            new, or from an earlier call, which is then replaced.
+        options: how to train.
+        on_progress: called with the stage ("prepare", "train", "predict"), what is done and the total.
+
+    Raises:
+        InputError: for a folder that is no such dataset, an unknown plan, fold or device, or an
+            `out` that holds something else; nothing is written then.
+        WorkerError: if nnU-Net fails; the message has its last lines.
+    """
+    _validate(folder, out, options)
+    with writing(out):
+        for name in ("preprocessed", "results", "predictions"):
+            shutil.rmtree(out / name, ignore_errors=True)
+            (out / name).mkdir(parents=True)
+        job = {"folder": str(folder.resolve()), "plan": PLANS[options.plan], "options": asdict(options)}
+        (out / _JOB).write_text(json.dumps(job, indent=2) + "\n", encoding="utf-8")
+    _run_job(folder, out, options, on_progress or (lambda *_: None))
+    raw = json.loads((out / "predictions" / "scores.json").read_text(encoding="utf-8"))
+    result = NnunetResult(folder.name, options, tuple(_score(row) for row in raw["scores"]), raw["facts"])
+    with writing(out):
+        (out / "results.json").write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def _validate(folder: Path, out: Path, options: NnunetOptions) -> None:
+    if options.plan not in PLANS:
+        raise UnknownNameError("--plan", got=repr(options.plan), need=f"one of {', '.join(PLANS)}", do="Choose a plan.")
+    if options.device not in _DEVICES:
+        raise UnknownNameError(
+            "--device", got=repr(options.device), need=f"one of {', '.join(_DEVICES)}", do="Choose a device."
+        )
+    for name, least in (("epochs", 1), ("iterations", 1), ("workers", 1), ("augmenters", 0), ("seed", 0)):
+        if (value := getattr(options, name)) < least:
+            raise InvalidValueError(f"--{name}", got=str(value), need=f"{least} or more", do="Correct it.")
+    folds = _folds(folder)
+    if not 0 <= options.fold < folds:
+        raise InvalidValueError(
+            "--fold", got=str(options.fold), need=f"0 to {folds - 1}", do=f"{folder.name} has {folds} folds."
+        )
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _JOB).is_file())):
+        raise LocationError(str(out), got="something else", need="a new folder", do="Choose another --out.")
+    if find_spec("nnunetv2") is None:
+        raise MissingDependencyError(
+            "nnunetv2", got="no such package", need="nnU-Net", do="pip install 'ct-factory[nnunet]'"
+        )
+
+
+def _folds(folder: Path) -> int:
+    """Number of splits of an nnU-Net raw dataset that is complete."""
+    try:
+        json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        return len(json.loads((folder / "splits_final.json").read_text(encoding="utf-8")))
+    except OSError as error:
+        raise LocationError(
+            str(folder),
+            got=f"no {Path(error.filename or folder).name}",
+            need="a finished nnU-Net export with its splits",
+            do="Make one: factory export nnunet.",
+        ) from error
+    except ValueError as error:
+        raise FileFormatError(str(folder), got=str(error), need="valid JSON", do="Export it again.") from error
+
+
+def _run_job(folder: Path, out: Path, options: NnunetOptions, on_progress: Callable[[str, int, int], object]) -> None:
+    command = [sys.executable, "-m", "downstream.nnunet_job", str(out.resolve())]
+    environment = os.environ | _environment(folder, out, options)
+    last = ""
+    with (
+        (out / "log.txt").open("w", encoding="utf-8") as log,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            for line in process.stdout:
+                log.write(line)
+                log.flush()
+                last = line.strip() or last
+                if line.startswith("@progress "):
+                    _, stage, done, total = line.split()
+                    on_progress(stage, int(done), int(total))
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        raise WorkerError(
+            f"nnU-Net on {folder.name}",
+            got=f"exit {process.returncode}: {last[:300]}",
+            need="exit 0",
+            do=f"Read {out / 'log.txt'}.",
+        )
+
+
+def _environment(folder: Path, out: Path, options: NnunetOptions) -> dict[str, str]:
+    root = Path(__file__).parent
+    paths = [str(root.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "nnUNet_raw": str(folder.resolve().parent),
+        "nnUNet_preprocessed": str((out / "preprocessed").resolve()),
+        "nnUNet_results": str((out / "results").resolve()),
+        "nnUNet_extTrainer": str(root / "trainers"),
+        "nnUNet_compile": "f",
+        "nnUNet_def_n_proc": str(options.workers),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _score(row: dict[str, Any]) -> CaseScore:
+    return CaseScore(**(row | {"dice": float("nan") if row["dice"] is None else row["dice"]}))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
