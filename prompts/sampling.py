@@ -138,7 +138,9 @@ class Distribution(BaseModel):
         sex = prompt.patient.sex or self._draw_sex(prompt, random)
         patient = self._complete_patient(prompt, sex, random)
         phases = self.tumour[prompt.tumours[0].organ].phases if prompt.tumours else self.cohort.phases
-        phase = _or_draw(prompt.study.contrast_phase, lambda: choose(phases, random))
+        phase = prompt.study.contrast_phase
+        if phase is None:
+            phase = choose(phases, random)
         study = Study(contrast_phase=phase, region=prompt.study.region or self.cohort.region)
         absent = {entry.name for name in prompt.absent_organs for entry in group(name)}
         tumours = tuple(self._complete_tumour(tumour, absent, random) for tumour in prompt.tumours)
@@ -165,7 +167,9 @@ class Distribution(BaseModel):
         body = self.body[sex]
         height = _or_draw(stated.height_cm, lambda: body.draw_height(age, stated.weight_kg, random))
         weight = _or_draw(stated.weight_kg, lambda: body.draw_weight(age, height, random))
-        race = _or_draw(stated.race, lambda: choose(self.cohort.race, random))
+        race = stated.race
+        if race is None:
+            race = choose(self.cohort.race, random)
         return Patient(age_years=age, sex=sex, race=race, height_cm=height, weight_kg=weight)
 
     def _complete_tumour(self, tumour: Tumour, absent: set[str], random: np.random.Generator) -> Tumour:
