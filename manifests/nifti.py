@@ -56,8 +56,8 @@ def read_nifti(
             or is tilted by more than `OBLIQUE_TOLERANCE_RAD`.
     """
     image = _load(path)
-    affine = _affine_lps(path, image)
     values = _values(path, image)
+    affine = _affine_lps(path, image)
     if _tilt_rad(affine) <= OBLIQUE_TOLERANCE_RAD:
         return _turn(values, affine)
     if not resample_oblique:
@@ -123,10 +123,11 @@ def write_nifti(path: Path, array: Shaped[np.ndarray, "z y x"], grid: Grid, *, l
 
     Raises:
         InvalidValueError: if dtype, shape, level or name does not fit.
-        LocationError: if the folder is missing or not writable.
+        LocationError: if the folder is missing or not writable, or holds the same name with the other ending.
         StorageError: if the disk is full or fails.
     """
     _check_writable(path, array, grid, level)
+    _check_alone(path)
     image = nib.Nifti1Image(array.transpose(2, 1, 0), None, dtype=array.dtype)
     image.set_sform(grid.affine_ras, code=1)
     image.set_qform(grid.affine_ras, code=1)
@@ -165,12 +166,22 @@ def _check_writable(path: Path, array: Shaped[np.ndarray, "z y x"], grid: Grid, 
         raise refuse("gzip level", level, "1 to 9")
 
 
+def _check_alone(path: Path) -> None:
+    """Refuse x.nii.gz beside x.nii: ITK would read the header of one and the voxels of the other."""
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    twin = path.with_name(f"{stem}.nii" if path.suffix == ".gz" else f"{stem}.nii.gz")
+    if twin.exists():
+        raise LocationError(
+            str(path), got=f"{twin.name} beside it", need="one of the two", do="Remove it: readers mix them up."
+        )
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn what a reader may raise on a bad file into one error."""
     try:
         yield
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise LocationError(
             str(path), got=type(error).__name__, need="a readable NIfTI file", do="Check the path."
         ) from error
@@ -182,6 +193,8 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _load(path: Path) -> Any:
+    if path.is_dir():
+        raise LocationError(str(path), got="a folder", need="a NIfTI file", do="Name the file in it.")
     with _reading(path):
         image = nib.load(path)
     if not isinstance(image, nib.Nifti1Image):
