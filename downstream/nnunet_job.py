@@ -21,7 +21,6 @@ __all__ = ["main", "shrink_plan"]
 
 _CONFIGURATION = "3d_fullres"
 _PLANS_NAME = "factoryPlans"
-_TRAINER = "nnUNetTrainerFactory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +113,23 @@ def _preprocess(job: _Job) -> None:
 
 
 def _train(job: _Job) -> None:
-    import torch
-    from nnunetv2.run.run_training import get_trainer_from_args
-
-    options = job.options
-    os.environ.update(nnUNet_n_proc_DA=str(options["augmenters"]))
-    _tell("train", 0, options["epochs"])
-    device = torch.device(options["device"])
-    trainer = get_trainer_from_args(
-        job.folder.name, _CONFIGURATION, options["fold"], _TRAINER, _PLANS_NAME, device=device
-    )
+    """Train with our class itself: nnU-Net's search by name imports all its trainers, and with them torchvision."""
+    trainer = _trainer(job)
+    _tell("train", 0, job.options["epochs"])
     trainer.run_training()
+
+
+def _trainer(job: _Job) -> Any:
+    import torch
+
+    from downstream.trainers.nnUNetTrainerFactory import nnUNetTrainerFactory
+
+    os.environ.update(nnUNet_n_proc_DA=str(job.options["augmenters"]))
+    plan = json.loads((job.preprocessed / f"{_PLANS_NAME}.json").read_text(encoding="utf-8"))
+    dataset_json = json.loads((job.preprocessed / "dataset.json").read_text(encoding="utf-8"))
+    device = torch.device(job.options["device"])
+    plan["continue_training"] = False  # the trainer pops it
+    return nnUNetTrainerFactory(plan, _CONFIGURATION, job.options["fold"], dataset_json, device)
 
 
 def _predict(job: _Job) -> None:
@@ -132,15 +137,24 @@ def _predict(job: _Job) -> None:
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    options = job.options
+    trainer = _trainer(job)
+    trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
+    trainer.set_deep_supervision_enabled(False)
     predictor = nnUNetPredictor(
         use_mirroring=False,
-        perform_everything_on_device=options["device"] == "cuda",
-        device=torch.device(options["device"]),
+        perform_everything_on_device=job.options["device"] == "cuda",
+        device=torch.device(job.options["device"]),
         allow_tqdm=False,
     )
-    model = job.out / "results" / job.folder.name / f"{_TRAINER}__{_PLANS_NAME}__{_CONFIGURATION}"
-    predictor.initialize_from_trained_model_folder(str(model), (options["fold"],), "checkpoint_final.pth")
+    predictor.manual_initialization(
+        trainer.network,
+        trainer.plans_manager,
+        trainer.configuration_manager,
+        [trainer.network.state_dict()],
+        trainer.dataset_json,
+        type(trainer).__name__,
+        None,
+    )
     cases = job.split()["val"]
     for number, case in enumerate(cases):
         _tell("predict", number, len(cases))

@@ -167,15 +167,16 @@ def _best_step(
         gained = deficit[source] + deficit[target] - after_source - after_target
         return np.where(source == target, -1, gained)
 
-    best, step = 0, None
-    for target in needy:
+    best = 0
+    step: tuple[tuple[int, int], ...] | None = None
+    for target in needy.tolist():
         gains = gain(held, fold_of, target)
         group = int(gains.argmax())
         if gains[group] > best:
             best, step = int(gains[group]), ((group, int(target)),)
     if step is not None:
         return step
-    for target in needy:
+    for target in needy.tolist():
         for returned in np.flatnonzero(fold_of == target):
             gains = gain(held - held[returned], fold_of, target)
             group = int(gains.argmax())

@@ -8,7 +8,7 @@ prompt was silent, and what was measured on the stored arrays, side by side.
 import hashlib
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -170,7 +170,7 @@ class CaseRecord(Row):
     created_at: str | None = None
     record_sha256: str | None = None
 
-    def sealed(self) -> Self:
+    def sealed(self) -> "CaseRecord":
         """The same record with `record_sha256` over its content.
 
         The hash is SHA-256 of the canonical JSON of the record with `record_sha256` null, so an

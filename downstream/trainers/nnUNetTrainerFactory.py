@@ -1,4 +1,5 @@
-"""The trainer that nnU-Net finds through `nnUNet_extTrainer`: short, seeded, without mirroring.
+# ruff: noqa: N999  nnU-Net names modules like classes
+"""A trainer for nnU-Net, found by it through `nnUNet_extTrainer`: short, seeded, without mirroring.
 
 Its dials come with the plan (`plans["factory_training"]`: epochs, iterations, val_iterations,
 seed), so that a checkpoint says how it was trained. It mirrors along no axis: a torso is
