@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Self
 
 import pyarrow as pa
 import zarr
@@ -58,7 +57,7 @@ class Dataset:
         self.spec = spec
 
     @classmethod
-    def create(cls, root: Path | str, spec: DatasetSpec) -> Self:
+    def create(cls, root: Path | str, spec: DatasetSpec) -> "Dataset":
         """Make a dataset in a new or empty directory, or resume one of the same spec.
 
         Raises:
@@ -79,7 +78,7 @@ class Dataset:
         return dataset
 
     @classmethod
-    def open(cls, root: Path | str) -> Self:
+    def open(cls, root: Path | str) -> "Dataset":
         """Open a dataset.
 
         Raises:
