@@ -76,7 +76,7 @@ class Distribution(BaseModel):
     @property
     def distribution_id(self) -> str:
         """Identity of the content."""
-        return content_hash(self.model_dump(mode="json"))
+        return content_hash(self.model_dump_json())  # as text: upper bounds of stages may be infinite
 
     def draw(self, seed: int, index: int) -> Prompt:
         """Draw prompt `index` of a seed; some of its fields stay unstated."""
