@@ -1,0 +1,100 @@
+"""The verdict on a case: measured from its arrays, judged against prompt and anatomy."""
+
+from dataclasses import dataclass
+
+from factory.engines.base import Request
+from factory.quality.asked import (
+    asked_reasons,
+    covered_region,
+    grid_reasons,
+    lesions_of,
+    measured_phase,
+    measured_sex,
+)
+from factory.quality.limits import GATE, reason
+from factory.quality.measure import Measures, measure
+from factory.quality.plausible import plausible_reasons
+from manifests.anatomy import group
+from manifests.case import Arrays, Attributes, Lesion, StructureMeasure, TumourAttributes
+from prompts.schema import Prompt
+
+__all__ = ["Verdict", "assess"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says of a case.
+
+    Attributes:
+        accepted: whether there is no reason against it.
+        reasons: "code: text" each; the codes are those of `CODES`.
+        measured: attributes as measured; None = not measurable.
+        lesions: connected lesions as measured, largest first.
+        structures: volume, intensity and components of each structure that is there.
+    """
+
+    accepted: bool
+    reasons: tuple[str, ...]
+    measured: Attributes
+    lesions: tuple[Lesion, ...]
+    structures: tuple[StructureMeasure, ...]
+
+
+def assess(request: Request, arrays: Arrays) -> Verdict:
+    """Measure a case and judge it against its own prompt and against anatomy.
+
+    Judges any arrays, also meaningless ones; nothing in them raises. What the prompt left
+    unstated is judged by `request.subject`, where it is drawn.
+    """
+    reasons = list(grid_reasons(request, arrays))
+    if any(volume.shape != arrays.grid.shape_zyx for volume in (arrays.ct, arrays.anatomy, arrays.lesions)):
+        return Verdict(False, tuple(reasons), Attributes(), (), ())
+    measures = measure(arrays, GATE["max_lesions"])
+    subject = request.subject
+    if measures.voxels.any():
+        phase = measured_phase(measures, subject.study.contrast_phase)
+        reasons += asked_reasons(subject, measures)
+        reasons += plausible_reasons(subject, arrays, measures, phase or subject.study.contrast_phase)
+    else:
+        reasons.append(reason("body-missing", "anatomy is zero throughout"))
+    return Verdict(
+        accepted=not reasons,
+        reasons=tuple(reasons),
+        measured=_attributes(subject, measures, reasons),
+        lesions=measures.lesions,
+        structures=measures.structure_rows(),
+    )
+
+
+def _attributes(subject: Prompt, measures: Measures, reasons: list[str]) -> Attributes:
+    """The measured counterpart of the asked attributes; age, race, height and weight cannot be measured."""
+    small = {text.split(": ")[1] for text in reasons if text.startswith("organ-size: ")}
+    return Attributes.model_validate(
+        {
+            "sex": measured_sex(measures),
+            "contrast_phase": measured_phase(measures, subject.study.contrast_phase),
+            "region": covered_region(measures.grid),
+            "tumours": _tumours(measures),
+            "absent_organs": tuple(name for name in subject.absent_organs if not _voxels(name, measures)),
+            "enlarged_organs": tuple(
+                name for name in subject.enlarged_organs if name not in small and _voxels(name, measures)
+            ),
+        }
+    )
+
+
+def _voxels(name: str, measures: Measures) -> int:
+    return sum(int(measures.voxels[entry.id]) for entry in group(name))
+
+
+def _tumours(measures: Measures) -> tuple[TumourAttributes, ...]:
+    return tuple(
+        TumourAttributes(
+            organ=organ,
+            site=site,
+            side=found[0].side,
+            count=len(found),
+            size_mm=max(lesion.size_mm for lesion in found),
+        )
+        for (organ, site), found in lesions_of(measures.lesions).items()
+    )
