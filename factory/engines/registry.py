@@ -11,7 +11,7 @@ from types import MappingProxyType
 from factory.engines.base import ImageModel, MaskModel
 from manifests.errors import EngineContractError, MissingDependencyError, UnknownNameError
 
-__all__ = ["IMAGE_GROUP", "MASK_GROUP", "engine_names", "image_model", "mask_model", "pair"]
+__all__ = ["IMAGE_GROUP", "MASK_GROUP", "engine_names", "image_model", "mask_model", "pair", "pair_names"]
 
 MASK_GROUP, IMAGE_GROUP = "ct_factory.mask_models", "ct_factory.image_models"
 
@@ -75,6 +75,16 @@ def _not_a(name: str, kind: str) -> EngineContractError:
     )
 
 
+def _pairs() -> dict[str, tuple[str, str]]:
+    both = set(_found(MASK_GROUP)) & set(_found(IMAGE_GROUP))
+    return {shared: (shared, shared) for shared in both} | dict(_PAIRS)
+
+
+def pair_names() -> tuple[str, ...]:
+    """Names that stand for a mask model with an image model, sorted."""
+    return tuple(sorted(_pairs()))
+
+
 def pair(name: str) -> tuple[str, str]:
     """Names of the mask model and the image model that an engine name stands for.
 
@@ -83,8 +93,7 @@ def pair(name: str) -> tuple[str, str]:
     Raises:
         UnknownNameError: listing the pairs there are.
     """
-    both = set(_found(MASK_GROUP)) & set(_found(IMAGE_GROUP))
-    pairs = {shared: (shared, shared) for shared in both} | dict(_PAIRS)
+    pairs = _pairs()
     if name not in pairs:
         raise UnknownNameError(
             "--engine",
