@@ -90,7 +90,7 @@ class Grid:
         )
         return z, y, x
 
-    def to_json(self) -> dict[str, list[float]]:
+    def to_json(self) -> dict[str, list[int] | list[float]]:
         """Plain lists, for metadata and hashing."""
         return {
             "shape_zyx": list(self.shape_zyx),
