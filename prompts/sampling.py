@@ -140,7 +140,8 @@ class Distribution(BaseModel):
         phases = self.tumour[prompt.tumours[0].organ].phases if prompt.tumours else self.cohort.phases
         phase = prompt.study.contrast_phase
         if phase is None:
-            phase = choose(phases, random)
+            drawn: Phase = choose(phases, random)
+            phase = drawn
         study = Study(contrast_phase=phase, region=prompt.study.region or self.cohort.region)
         absent = {entry.name for name in prompt.absent_organs for entry in group(name)}
         tumours = tuple(self._complete_tumour(tumour, absent, random) for tumour in prompt.tumours)
@@ -169,7 +170,8 @@ class Distribution(BaseModel):
         weight = _or_draw(stated.weight_kg, lambda: body.draw_weight(age, height, random))
         race = stated.race
         if race is None:
-            race = choose(self.cohort.race, random)
+            drawn: Race = choose(self.cohort.race, random)
+            race = drawn
         return Patient(age_years=age, sex=sex, race=race, height_cm=height, weight_kg=weight)
 
     def _complete_tumour(self, tumour: Tumour, absent: set[str], random: np.random.Generator) -> Tumour:
