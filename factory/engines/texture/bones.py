@@ -1,6 +1,7 @@
 """Bones: a bright cortical shell around trabecular marrow, its mean held at the table's value."""
 
 import numpy as np
+from jaxtyping import Float32
 
 from factory.engines.texture.fields import depth_mm, smooth_field, smoothstep
 from factory.engines.texture.scene import Scene
@@ -8,8 +9,8 @@ from manifests.anatomy import structures
 
 __all__ = ["paint_bones"]
 
-_CORTEX_HU = 900.0
-_CORTEX_MM = {"femur": 3.0, "humerus": 3.0, "skull": 4.0, "hip": 1.8, "rib": 1.2, "vertebrae": 1.0, "sacrum": 1.0}
+_CORTEX_HU = 850.0
+_CORTEX_MM = {"femur": 3.0, "humerus": 3.0, "skull": 4.0, "hip": 1.8, "rib": 1.2, "vertebrae": 0.8, "sacrum": 0.8}
 _OTHER_CORTEX_MM = 1.4
 _MARROW_HU = 20.0
 
@@ -34,15 +35,18 @@ def paint_bones(scene: Scene) -> None:
             thickness[entry.id] = _CORTEX_MM[entry.group]
     mean = scene.base[ids]
     shell = _shell(depth, thickness[ids], scene.voxel_mm)
-    inner = np.maximum(mean - 60, _MARROW_HU)
-    values = inner * (1 + 0.22 * grain + 0.15 * marrow) + shell * (_CORTEX_HU - inner) * (1 + 0.15 * grain)
+    inner = np.maximum(mean - 70, _MARROW_HU)
+    values = inner * (1 + 0.16 * grain + 0.10 * marrow) + shell * (_CORTEX_HU - inner) * (1 + 0.15 * grain)
     sums, counts = np.bincount(ids, values, 256), np.bincount(ids, minlength=256)
     drawn = (sums / np.maximum(counts, 1)).astype(np.float32)
     scene.hu[region.box][region.mask] = values + (mean - drawn[ids])
 
 
-def _shell(depth: np.ndarray, thickness: np.ndarray, voxel_mm: float) -> np.ndarray:
+def _shell(
+    depth: Float32[np.ndarray, " n"], thickness: Float32[np.ndarray, " n"], voxel_mm: float
+) -> Float32[np.ndarray, " n"]:
     """Share of cortex in a voxel of some depth: the shell is diluted when thinner than a voxel."""
-    reach = np.maximum(thickness, voxel_mm)
-    share = np.minimum(1.0, thickness / voxel_mm)
-    return share * (1 - smoothstep(depth / reach, 0.6, 1.4))
+    reach = np.maximum(thickness, np.float32(voxel_mm))
+    diluted = np.minimum(1, thickness / np.float32(voxel_mm))
+    share: Float32[np.ndarray, " n"] = diluted * (1 - smoothstep(depth / reach, 0.6, 1.4))
+    return share

@@ -24,19 +24,19 @@ def paint_bowel(scene: Scene) -> None:
     """Fill stomach, small bowel, colon and oesophagus."""
     rng = scene.rng("bowel")
     oral = rng.random() < 0.15
-    prepared = rng.random() < 0.25
+    prepared = rng.random() < 0.12
     stomach = scene.region("stomach", margin_mm=6)
     if stomach is not None:
         content = _mixed(scene, stomach, rng, (20.0 if not oral else 190.0, 14.0))
-        _fill(scene, stomach, content, _single_level(stomach, rng.uniform(0.08, 0.45)))
+        _fill(scene, stomach, content, _single_level(stomach, rng.uniform(0.05, 0.3)))
     small = scene.region(*_SMALL, margin_mm=6)
     if small is not None:
         content = _mixed(scene, small, rng, (18.0 if not oral else 210.0, 9.0))
-        _fill(scene, small, content, _levels(scene, small, rng, -1.9))
+        _fill(scene, small, content, _levels(scene, small, rng, -2.4))
     colon = scene.region(*_COLON, margin_mm=6)
     if colon is not None:
         content = _mixed(scene, colon, rng, (14.0, 8.0)) if prepared else _stool(scene, colon, rng)
-        _fill(scene, colon, content, _levels(scene, colon, rng, rng.uniform(-0.3, 0.5)))
+        _fill(scene, colon, content, _levels(scene, colon, rng, rng.uniform(-1.5, -0.1)))
     gullet = scene.region("esophagus", margin_mm=6)
     if gullet is not None:
         _fill(scene, gullet, _mixed(scene, gullet, rng, (30.0, 6.0)), _levels(scene, gullet, rng, -2.0))
@@ -67,7 +67,8 @@ def _stool(scene: Scene, region: Region, rng: np.random.Generator) -> Float32[np
     spacing, shape = scene.grid.spacing_mm_zyx, region.mask.shape
     coarse, fine = (smooth_field(shape, spacing, scale, rng) for scale in (22.0, 4.5))
     bubbles = smoothstep(fine + 0.5 * coarse, 0.5, 2.0)
-    return 35 + 18 * coarse + 14 * fine - 560 * bubbles
+    content: Float32[np.ndarray, "z y x"] = 35 + 18 * coarse + 14 * fine - 560 * bubbles
+    return content
 
 
 def _single_level(region: Region, share: float) -> Bool[np.ndarray, "z y x"]:

@@ -57,7 +57,8 @@ def sheets(
     """
     width = max(thickness_mm, voxel_mm) / 2
     share = np.float32(min(1.0, thickness_mm / voxel_mm))
-    return share * np.exp(-np.square(field * np.float32(scale_mm / width)))
+    filled: Float32[np.ndarray, "*n"] = share * np.exp(-np.square(field * np.float32(scale_mm / width)))
+    return filled
 
 
 def filaments(
@@ -70,7 +71,8 @@ def filaments(
     width = max(diameter_mm, voxel_mm) / 2
     share = np.float32(min(1.0, (diameter_mm / voxel_mm) ** 2))
     squared = np.square(pair[0]) + np.square(pair[1])
-    return share * np.exp(squared * np.float32(-((scale_mm / width) ** 2)))
+    filled: Float32[np.ndarray, "*n"] = share * np.exp(squared * np.float32(-((scale_mm / width) ** 2)))
+    return filled
 
 
 def depth_mm(
@@ -83,10 +85,12 @@ def depth_mm(
     sizes = [2 * max(round(reach_mm / spacing), 1) + 1 for spacing in spacing_mm]
     share = ndimage.uniform_filter(mask.astype(np.float32), sizes, mode="constant")
     half = np.float32(min(size * spacing for size, spacing in zip(sizes, spacing_mm, strict=True)) / 2)
-    return (2 * share - 1) * half
+    depth: Float32[np.ndarray, "z y x"] = (2 * share - 1) * half
+    return depth
 
 
 def smoothstep(values: Float32[np.ndarray, "*n"], low: float, high: float) -> Float32[np.ndarray, "*n"]:
     """Rise smoothly from 0 at `low` to 1 at `high`."""
-    t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    t: Float32[np.ndarray, "*n"] = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
+    t *= t * (3 - 2 * t)
+    return t

@@ -89,14 +89,15 @@ def _necrosis(
 ) -> Float32[np.ndarray, "z y x"]:
     """Let the core of a large tumour die: ragged, near water, unenhanced."""
     phase: Phase = scene.subject.phase
-    extent = smoothstep(np.float32([lesion.size_mm]), _NECROSIS_FROM_MM, 90.0)[0]
+    extent = float(np.clip((lesion.size_mm - _NECROSIS_FROM_MM) / (90.0 - _NECROSIS_FROM_MM), 0, 1))
     if extent <= 0 or lesion.organ in ("prostate", "thyroid_gland"):
         return values
     depth, rough = fields
-    start = lesion.size_mm * (0.30 - 0.18 * float(extent))
+    start = lesion.size_mm * (0.30 - 0.18 * extent)
     core = smoothstep(depth + 2.5 * rough, min(start, 11.0), min(start, 11.0) + 4.0)
     dead = np.float32(20.0 if phase == "native" else 26.0)
-    return values + core * (0.35 + 0.6 * extent) * (dead - values)
+    mixed: Float32[np.ndarray, "z y x"] = values + core * (0.35 + 0.6 * extent) * (dead - values)
+    return mixed
 
 
 def _spiculate(scene: Scene, region: Region, mean: float, rng: np.random.Generator) -> None:

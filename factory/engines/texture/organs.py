@@ -1,7 +1,7 @@
 """Solid organs with inner structure: kidneys, heart, spleen."""
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from factory.engines.texture.fields import depth_mm, smooth_field, smoothstep
 from factory.engines.texture.scene import Region, Scene
@@ -44,7 +44,7 @@ def _paint_kidney(scene: Scene, region: Region, side: str) -> None:
     values += mean - values[region.mask].mean()
     sinus = _sinus(region, side, depth)
     fat = np.float32(-70 if scene.subject.age_years > 30 else -30)
-    values += sinus * (fat - values) * 0.8
+    values += sinus * (fat - values) * (0.55 + 0.25 * np.clip(pyramids, -1, 1))
     if scene.subject.phase == "delayed":
         pelvis = smoothstep(pyramids, 0.4, 1.0) * sinus
         values += pelvis * (np.float32(rng.uniform(350, 700)) - values)
@@ -56,8 +56,9 @@ def _sinus(region: Region, side: str, depth: Float32[np.ndarray, "z y x"]) -> Fl
     """Share of renal sinus: deep, and shifted towards the hilum, which faces medially."""
     z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in region.mask.shape)
     medial = -0.3 if side == "left" else 0.3
-    radius = np.sqrt((z / 0.42)[:, None, None] ** 2 + (y / 0.30)[None, :, None] ** 2 + ((x - medial) / 0.36) ** 2)
-    return (1 - smoothstep(radius, 0.6, 1.2)) * smoothstep(depth, 2.0, 6.0)
+    radius = np.sqrt((z / 0.40)[:, None, None] ** 2 + (y / 0.24)[None, :, None] ** 2 + ((x - medial) / 0.30) ** 2)
+    share: Float32[np.ndarray, "z y x"] = (1 - smoothstep(radius, 0.6, 1.2)) * smoothstep(depth, 2.0, 6.0)
+    return share
 
 
 def paint_heart(scene: Scene) -> None:
@@ -89,7 +90,8 @@ def _ellipsoid(
     axes: list[Float32[np.ndarray, " n"]], centre: tuple[float, float, float], half: tuple[float, float, float]
 ) -> Float32[np.ndarray, "z y x"]:
     z, y, x = (np.square((axis - c) / h) for axis, c, h in zip(axes, centre, half, strict=True))
-    return np.sqrt(z[:, None, None] + y[None, :, None] + x)
+    radius: Float32[np.ndarray, "z y x"] = np.sqrt(z[:, None, None] + y[None, :, None] + x)
+    return radius
 
 
 def paint_spleen(scene: Scene) -> None:

@@ -86,8 +86,7 @@ class Scene:
     @cached_property
     def boxes(self) -> list[Box | None]:
         """Bounding box of each anatomy id, from id 1; None where absent."""
-        found = ndimage.find_objects(self.anatomy, max_label=255)
-        return list(found)
+        return [(box[0], box[1], box[2]) if box else None for box in ndimage.find_objects(self.anatomy, max_label=255)]
 
     def rng(self, stage: str) -> np.random.Generator:
         """Random generator of one painter."""

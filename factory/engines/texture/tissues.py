@@ -8,12 +8,11 @@ dose shift all vessels and organs together.
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
-from factory.engines.texture.fields import filaments, sheets, smooth_field, smoothstep
+from factory.engines.texture.fields import depth_mm, filaments, sheets, smooth_field, smoothstep
 from factory.engines.texture.scene import Scene, Subject
 from manifests.anatomy import Structure, structures
-from manifests.geometry import HU_MIN
 
 __all__ = ["AIR_HU", "base_hu", "paint_fat", "paint_grain", "paint_muscle", "paint_skin"]
 
@@ -43,6 +42,9 @@ _BLOOD = ("artery", "vein", "heart")
 _SHARED = 0.7
 _BONE_LOSS_HU_PER_YEAR = 1.3
 _MIDDLE_AGE = 55.0
+_MUSCLE_TO_FAT_HU = 145.0
+_FAT_MM = 10.0
+_SKIN_MM, _SKIN_HU = 3.0, 130.0
 
 
 def base_hu(subject: Subject, rng: np.random.Generator) -> Float32[np.ndarray, "256"]:
@@ -88,14 +90,16 @@ def paint_fat(scene: Scene) -> None:
         return
     spacing, rng, voxel = scene.grid.spacing_mm_zyx, scene.rng("fat"), scene.voxel_mm
     shape = region.mask.shape
-    pair = [smooth_field(shape, spacing, 14.0, rng)[region.mask] for _ in range(2)]
+    pair = [smooth_field(shape, spacing, _FAT_MM, rng)[region.mask] for _ in range(3)]
     ids = scene.anatomy[region.box][region.mask]
     visceral = np.isin(ids, [entry.id for entry in structures() if entry.name == "visceral_fat"])
     hu = scene.hu[region.box]
     values = hu[region.mask]
     target = np.float32(scene.base[_ID["skeletal_muscle"]])
-    septa = sheets(pair[0], 14.0, 0.5, voxel) * np.float32(0.5)
-    vessels = filaments((pair[0], pair[1]), 14.0, 2.6, voxel) * visceral
+    septa = sheets(pair[0], _FAT_MM, 1.6, voxel) * smoothstep(pair[2], -0.5, 1.5)
+    vessels = filaments((pair[0], pair[1]), _FAT_MM, 4.5, voxel)
+    vessels = np.maximum(vessels, filaments((pair[1], pair[2]), _FAT_MM, 3.5, voxel))
+    vessels *= np.where(visceral, 1, np.float32(0.2))
     blood = np.float32(scene.base[_ID["portal_vein_and_splenic_vein"]])
     fatty = values < -40
     values += np.where(fatty, septa * (target - values), 0)
@@ -104,32 +108,45 @@ def paint_fat(scene: Scene) -> None:
 
 
 def paint_muscle(scene: Scene) -> None:
-    """Streak muscle with fat, more of it in old age; the mean of the muscle stays."""
+    """Streak muscle with fat, more of it in old age, and part it in layers; its mean stays."""
     region = scene.tissue("muscle")
     if region is None:
         return
     rng, (z, y, x) = scene.rng("muscle"), scene.grid.spacing_mm_zyx
     # fibres run lengthwise: the lattice is three times longer along z
-    field = smooth_field(region.mask.shape, (z / 3, y, x), 5.0, rng)[region.mask]
-    threshold = 2.3 - 0.9 * np.clip((scene.subject.age_years - 20) / 60, 0, 1.2)
-    loss = 110.0 * smoothstep(field, threshold - 0.5, threshold + 1.2)
-    scene.hu[region.box][region.mask] -= loss - loss.mean()
+    streak = smooth_field(region.mask.shape, (z / 3, y, x), 5.0, rng)[region.mask]
+    plane = smooth_field(region.mask.shape, (z / 3, y, x), 22.0, rng)[region.mask]
+    depth = depth_mm(region.mask, (z, y, x), 9.0)[region.mask]
+    threshold = 1.9 - 0.9 * np.clip((scene.subject.age_years - 20) / 60, 0, 1.2)
+    fat = 0.8 * smoothstep(streak, threshold - 0.4, threshold + 1.3)
+    # layers of a flat muscle meet some 6 mm below either face
+    layer = np.exp(-np.square((depth - 6 + plane) / max(1.2, scene.voxel_mm / 2))) * min(1, 1.6 / scene.voxel_mm)
+    fat = np.maximum(fat, layer * smoothstep(plane, -0.6, 0.8))
+    loss = _MUSCLE_TO_FAT_HU * fat
+    scene.hu[region.box][region.mask] -= loss - min(float(loss.mean()), 12.0)
 
 
 def paint_skin(scene: Scene) -> None:
-    """Lay 2 mm of skin over the body, diluted to the voxel size."""
-    body = scene.anatomy > 0
-    inner = body.copy()
-    for axis in (1, 2):
-        low, high = [slice(None)] * 3, [slice(None)] * 3
-        low[axis], high[axis] = slice(None, -1), slice(1, None)
-        inner[tuple(low)] &= body[tuple(high)]
-        inner[tuple(high)] &= body[tuple(low)]
-    shell = body & ~inner
+    """Lay skin over the body, diluted to the voxel size; its inner half counts for a quarter."""
     spacing = max(scene.grid.spacing_mm_zyx[1:])
-    share = np.float32(min(1.0, 2.0 / spacing))
-    values = scene.hu[shell]
-    scene.hu[shell] = np.where(values < 0, values + share * (30 - np.maximum(values, HU_MIN)), values)
+    share = min(1.0, _SKIN_MM / spacing)
+    body = scene.anatomy > 0
+    for strength in (share, 0.25 * share):
+        inner = _eroded(body)
+        shell = body & ~inner
+        values = scene.hu[shell]
+        scene.hu[shell] = np.where(values < 0, values + np.float32(strength) * (_SKIN_HU - values), values)
+        body = inner
+
+
+def _eroded(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
+    """Take one voxel off in the axial plane; the grid's edge is no surface."""
+    inner = mask.copy()
+    inner[:, :-1] &= mask[:, 1:]
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :, :-1] &= mask[:, :, 1:]
+    inner[:, :, 1:] &= mask[:, :, :-1]
+    return inner
 
 
 _ID = {entry.name: entry.id for entry in structures()}

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-__all__ = ["Habit", "Tree", "grow", "rasterise"]
+__all__ = ["Habit", "Tree", "companion", "grow", "rasterise"]
 
 _NEIGHBOURS = 7
 _MURRAY = 2.7
@@ -55,25 +55,25 @@ def grow(
         rng: source of randomness.
     """
     inside = np.flatnonzero(mask)
-    points, parent, depth = np.asarray(root_mm)[None], np.array([-1]), np.zeros(1)
+    points, parent = np.asarray(root_mm)[None], np.array([-1])
     for count in habit.generations:
         chosen = rng.choice(inside, min(count, inside.size), replace=False)
         index = np.stack(np.unravel_index(chosen, mask.shape), axis=1)
         fresh = (index + rng.uniform(-0.5, 0.5, index.shape)) * spacing_mm
-        points, parent, depth = _join(points, parent, depth, fresh)
+        points, parent = _join(points, parent, fresh)
     return Tree(points, parent, _radii(parent, habit))
 
 
 def _join(
     points: Float64[np.ndarray, "n 3"],
     parent: Int[np.ndarray, " n"],
-    depth: Float64[np.ndarray, " n"],
     fresh: Float64[np.ndarray, "m 3"],
-) -> tuple[Float64[np.ndarray, "k 3"], Int[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
+) -> tuple[Float64[np.ndarray, "k 3"], Int[np.ndarray, " k"]]:
     """Join new points to a tree along shortest paths; points that no path reaches are dropped."""
     old, everything = len(points), np.concatenate([points, fresh])
     degree = min(_NEIGHBOURS, len(everything))
-    length, near = cKDTree(everything).query(everything, degree)
+    found = cKDTree(everything).query(everything, degree)
+    length, near = np.asarray(found[0]), np.asarray(found[1])
     rows = np.repeat(np.arange(len(everything)), degree)
     graph = sparse.csr_array((length.ravel() ** 2 + 1e-6, (rows, near.ravel())), shape=(len(everything),) * 2)
     reached, before, _ = sparse.csgraph.dijkstra(
@@ -85,7 +85,7 @@ def _join(
     place[:old] = np.arange(old)
     place[order] = old + np.arange(len(order))
     joined = np.concatenate([np.arange(old), order])
-    return everything[joined], np.concatenate([parent, place[before[order]]]), np.concatenate([depth, reached[order]])
+    return everything[joined], np.concatenate([parent, place[before[order]]])
 
 
 def _radii(parent: Int[np.ndarray, " n"], habit: Habit) -> Float64[np.ndarray, " n"]:
@@ -94,7 +94,25 @@ def _radii(parent: Int[np.ndarray, " n"], habit: Habit) -> Float64[np.ndarray, "
     leaves[np.unique(parent[parent >= 0])] = 0
     for node in range(len(parent) - 1, 0, -1):
         leaves[parent[node]] += leaves[node]
-    return np.minimum(habit.twig_mm * leaves ** (1 / _MURRAY), habit.trunk_mm)
+    radius: Float64[np.ndarray, " n"] = np.minimum(habit.twig_mm * leaves ** (1 / _MURRAY), habit.trunk_mm)
+    return radius
+
+
+def companion(tree: Tree, smallest_mm: float, extra_mm: float) -> Tree:
+    """A tube beside the larger branches, as a bronchus runs beside its artery.
+
+    Args:
+        tree: the vessels.
+        smallest_mm: radius below which a branch has no companion.
+        extra_mm: added to the radius: the thickness of a wall.
+    """
+    kept = tree.radius_mm >= smallest_mm
+    kept[0] = True
+    place = np.cumsum(kept) - 1
+    parent = np.where(tree.parent[kept] >= 0, place[tree.parent[kept]], -1)
+    radius = 0.8 * tree.radius_mm[kept]
+    beside = np.array([0.2, 0.75, 0.63]) * (radius + tree.radius_mm[kept] + 1.0)[:, None]
+    return Tree(tree.points_mm[kept] + beside, parent, radius + extra_mm)
 
 
 def rasterise(
@@ -118,19 +136,20 @@ def rasterise(
     thin = radius[branch] < 0.75 * np.cbrt(spacing.prod())
     share = _deposit(points[thin], volume[thin], shape)
     _stamp(share, points[~thin], radius[branch][~thin], spacing)
-    return np.minimum(share, 1)
+    np.minimum(share, 1, out=share)
+    return share
 
 
 def _deposit(
     points: Float64[np.ndarray, "n 3"], volume: Float64[np.ndarray, " n"], shape: tuple[int, int, int]
 ) -> Float32[np.ndarray, "z y x"]:
-    low = np.floor(points).astype(int)
+    """Spread volumes over the eight voxels around each point, trilinearly."""
+    low = np.floor(points).astype(np.int64)
     part = points - low
-    total = np.zeros(int(np.prod(shape)))
-    for corner in np.ndindex(2, 2, 2):
-        weight = np.prod(np.where(corner, part, 1 - part), axis=1) * volume
-        flat, valid = _flat(low + corner, shape)
-        total += np.bincount(flat[valid], weight[valid], minlength=total.size)
+    corners = np.array(list(np.ndindex(2, 2, 2)))
+    weight = np.prod(np.where(corners[:, None], part, 1 - part), axis=2) * volume
+    flat, valid = _flat(low + corners[:, None], shape)
+    total = np.bincount(flat[valid], weight[valid], minlength=int(np.prod(shape)))
     return total.reshape(shape).astype(np.float32)
 
 
@@ -141,13 +160,13 @@ def _stamp(
     spacing: Float64[np.ndarray, "3"],
 ) -> None:
     voxel = np.cbrt(spacing.prod())
-    size = np.ceil(radius / voxel).astype(int)
+    size = np.ceil(radius / voxel).astype(np.int64)
     for extent in np.unique(size):
-        reach = np.ceil(extent * voxel / spacing).astype(int) + 1
+        reach = np.ceil(extent * voxel / spacing).astype(np.int64) + 1
         ball = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1).reshape(-1, 3)
         members = np.flatnonzero(size == extent)
         for part in np.array_split(members, max(len(members) * len(ball) // _CHUNK, 1)):
-            near = np.round(points[part])[:, None].astype(int) + ball
+            near = np.round(points[part])[:, None].astype(np.int64) + ball
             gap = np.linalg.norm((near - points[part][:, None]) * spacing, axis=2)
             cover = np.clip(0.5 + (radius[part][:, None] - gap) / voxel, 0, 1).astype(np.float32)
             flat, valid = _flat(near, share.shape)
@@ -158,5 +177,7 @@ def _stamp(
 def _flat(
     index: Int[np.ndarray, "*n 3"], shape: tuple[int, ...]
 ) -> tuple[Int[np.ndarray, "*n"], Bool[np.ndarray, "*n"]]:
-    valid = ((index >= 0) & (index < shape)).all(axis=-1)
-    return (index[..., 0] * shape[1] + index[..., 1]) * shape[2] + index[..., 2], valid
+    """Flat voxel numbers, and which of them lie inside the array."""
+    z, y, x = index[..., 0], index[..., 1], index[..., 2]
+    valid: Bool[np.ndarray, "*n"] = (z >= 0) & (z < shape[0]) & (y >= 0) & (y < shape[1]) & (x >= 0) & (x < shape[2])
+    return (z * shape[1] + y) * shape[2] + x, valid

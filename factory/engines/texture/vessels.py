@@ -1,17 +1,18 @@
 """Vessels inside lungs and liver, and calcified plaque on arterial walls."""
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64, UInt8
 
 from factory.engines.texture.fields import smooth_field, smoothstep
 from factory.engines.texture.scene import Region, Scene
-from factory.engines.texture.trees import Habit, grow, rasterise
+from factory.engines.texture.trees import Habit, Tree, companion, grow, rasterise
 from manifests.anatomy import structure, structures
 
 __all__ = ["paint_liver_vessels", "paint_lungs", "paint_plaque"]
 
 _FISSURE_HU = 140.0
 _GRAVITY_HU_PER_MM = 0.35
+_LIVER_HABIT = Habit((8, 40, 170), twig_mm=1.1, trunk_mm=6.0)
 
 
 def paint_lungs(scene: Scene) -> None:
@@ -27,23 +28,32 @@ def paint_lungs(scene: Scene) -> None:
 
 
 def _paint_lung(scene: Scene, region: Region, centre: Float64[np.ndarray, "3"], rng: np.random.Generator) -> None:
-    spacing = np.asarray(scene.grid.spacing_mm_zyx)
+    spacing = scene.grid.spacing_mm_zyx
+    step = float(np.mean(spacing))
     y = np.arange(region.mask.shape[1], dtype=np.float32)[None, :, None] * np.float32(spacing[1])
     hu, lobes = scene.hu[region.box], scene.anatomy[region.box]
-    ground = (
-        hu + np.float32(_GRAVITY_HU_PER_MM) * (y - y.mean()) + _FISSURE_HU * _fissures(lobes, region) / spacing.mean()
-    )
-    twigs = int(np.clip(9000 / spacing.mean(), 1500, 9000))
-    habit = Habit((24, 250, twigs), twig_mm=0.42, trunk_mm=7.0)
-    tree = grow(region.mask, tuple(spacing), _nearest(region, centre - _corner(region, spacing), spacing), habit, rng)
-    share = rasterise(tree, region.mask.shape, tuple(spacing))
+    values = hu + np.float32(_GRAVITY_HU_PER_MM) * (y - y.mean()) + _FISSURE_HU / step * _fissures(lobes, region)
     blood = np.float32(scene.base[structure("pulmonary_vein").id])
-    ground += share * (blood - ground)
-    ground += scene.base[lobes[region.mask]].mean() - ground[region.mask].mean()
-    hu[region.mask] = ground[region.mask]
+    root = _nearest(region, centre - _corner(region, np.asarray(spacing)), np.asarray(spacing))
+    twigs = int(np.clip(3600 / step, 700, 3600))
+    for number, (height, trunk_mm) in enumerate(((8.0, 7.5), (-14.0, 6.0))):
+        habit = Habit((14, 90, 420, twigs), twig_mm=0.5, trunk_mm=trunk_mm)
+        tree = grow(region.mask, spacing, root + np.array([height, 0, 0]), habit, rng)
+        if number == 0:
+            _paint_bronchi(values, tree, spacing)
+        values += rasterise(tree, region.mask.shape, spacing) * (blood - values)
+    values += scene.base[lobes[region.mask]].mean() - values[region.mask].mean()
+    hu[region.mask] = values[region.mask]
 
 
-def _fissures(lobes: np.ndarray, region: Region) -> np.ndarray:
+def _paint_bronchi(values: Float32[np.ndarray, "z y x"], tree: Tree, spacing_mm: tuple[float, float, float]) -> None:
+    """Lay a bronchus beside every larger artery: a wall, then air inside it."""
+    for extra_mm, hu in ((1.2, -150.0), (0.0, -960.0)):
+        tube = companion(tree, smallest_mm=1.5, extra_mm=extra_mm)
+        values += rasterise(tube, values.shape, spacing_mm) * (np.float32(hu) - values)
+
+
+def _fissures(lobes: UInt8[np.ndarray, "z y x"], region: Region) -> Float32[np.ndarray, "z y x"]:
     """Voxels with another lobe of the same lung as a neighbour."""
     border = np.zeros(lobes.shape, np.float32)
     for axis in range(3):
@@ -51,7 +61,8 @@ def _fissures(lobes: np.ndarray, region: Region) -> np.ndarray:
         low[axis], high[axis] = slice(None, -1), slice(1, None)
         a, b = tuple(low), tuple(high)
         border[a] += (lobes[a] != lobes[b]) & region.mask[a] & region.mask[b]
-    return np.minimum(border, 1)
+    np.minimum(border, 1, out=border)
+    return border
 
 
 def paint_liver_vessels(scene: Scene) -> None:
@@ -59,34 +70,42 @@ def paint_liver_vessels(scene: Scene) -> None:
     region = scene.region("liver")
     if region is None:
         return
-    spacing, hu = scene.grid.spacing_mm_zyx, scene.hu[scene.boxes[structure("liver").id - 1]]  # type: ignore[index]
-    sources = (("portal_vein_and_splenic_vein", 0.0, 1.0), ("inferior_vena_cava", 1.0, 0.9))
-    for name, height, strength in sources:
-        rng = scene.rng(f"liver/{name}")
-        root = _nearest(region, _root_mm(scene, region, name, height), np.asarray(spacing))
-        tree = grow(region.mask, spacing, root, Habit((10, 60, 260), twig_mm=0.75, trunk_mm=5.5), rng)
+    spacing, hu = scene.grid.spacing_mm_zyx, scene.hu[region.box]
+    for name, strength in (("portal_vein_and_splenic_vein", 1.0), ("inferior_vena_cava", 0.9)):
+        root = _nearest(region, _entry_mm(scene, region, name), np.asarray(spacing))
+        tree = grow(region.mask, spacing, root, _LIVER_HABIT, scene.rng(f"liver/{name}"))
         share = rasterise(tree, region.mask.shape, spacing) * np.float32(strength)
         blood = scene.base[structure(name).id]
         hu[region.mask] += (share * (blood - hu))[region.mask]
 
 
-def _root_mm(scene: Scene, region: Region, name: str, height: float) -> Float64[np.ndarray, "3"]:
-    """Where a vessel enters: the nearest of its voxels, or else the lower or upper midline face."""
-    spacing, corner = np.asarray(scene.grid.spacing_mm_zyx), _corner(region, np.asarray(scene.grid.spacing_mm_zyx))
-    vessel = scene.region(name)
-    if vessel is None:
-        return np.asarray(region.mask.shape) * spacing * (height, 0.6, 0.6)
-    index = np.argwhere(vessel.mask) * spacing + _corner(vessel, spacing)
-    top = index[np.argsort(index[:, 0] * (1 if height else -1), kind="stable")[-max(len(index) // 20, 1) :]]
-    return top.mean(axis=0) - corner if height else _closest(index, _centre_mm(region, scene)) - corner
+def _entry_mm(scene: Scene, region: Region, name: str) -> Float64[np.ndarray, "3"]:
+    """Where a vein enters the liver, in mm from the corner of its box.
+
+    The portal vein enters where it comes nearest to the liver's centre, the caval vein drains
+    it at the top. Without the vein in the masks: the lower or upper face, towards the back.
+    """
+    spacing, cava = np.asarray(scene.grid.spacing_mm_zyx), name == "inferior_vena_cava"
+    vein, corner = scene.region(name), _corner(region, np.asarray(scene.grid.spacing_mm_zyx))
+    entry: Float64[np.ndarray, "3"] = np.asarray(region.mask.shape) * spacing * (0.95 if cava else 0.2, 0.6, 0.6)
+    if vein is None:
+        return entry
+    points = np.argwhere(vein.mask) * spacing + _corner(vein, spacing)
+    inside = points[(points[:, 0] >= corner[0]) & (points[:, 0] < corner[0] + region.mask.shape[0] * spacing[0])]
+    points = inside if len(inside) else points
+    top = points[points[:, 0] == points[:, 0].max()].mean(axis=0)
+    entry = (top if cava else _closest(points, _centre_mm(region, scene))) - corner
+    return entry
 
 
 def _closest(points: Float64[np.ndarray, "n 3"], target: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3"]:
-    return points[np.argmin(((points - target) ** 2).sum(axis=1))]
+    found: Float64[np.ndarray, "3"] = points[np.argmin(((points - target) ** 2).sum(axis=1))]
+    return found
 
 
 def _corner(region: Region, spacing: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3"]:
-    return np.array([part.start for part in region.box]) * spacing
+    corner: Float64[np.ndarray, "3"] = np.array([float(part.start) for part in region.box]) * spacing
+    return corner
 
 
 def _centre_mm(region: Region, scene: Scene) -> Float64[np.ndarray, "3"]:
@@ -95,7 +114,8 @@ def _centre_mm(region: Region, scene: Scene) -> Float64[np.ndarray, "3"]:
         np.average(np.arange(n), weights=region.mask.sum(axis=axes))
         for n, axes in zip(region.mask.shape, ((1, 2), (0, 2), (0, 1)), strict=True)
     ]
-    return np.asarray(means) * spacing + _corner(region, spacing)
+    centre: Float64[np.ndarray, "3"] = np.asarray(means) * spacing + _corner(region, spacing)
+    return centre
 
 
 def _nearest(
