@@ -127,7 +127,7 @@ def _check_pair(
         raise _differs(case_id, f"image {geometries[0]}, label {geometries[1]}", "one geometry for both")
 
 
-def _check_geometry(what: str, geometry: tuple[tuple[float, ...], ...], grid: Grid) -> None:
+def _check_geometry(what: str, geometry: tuple[tuple[int | float, ...], ...], grid: Grid) -> None:
     size, spacing, origin, direction = geometry
     expected = (grid.shape_zyx[::-1], grid.spacing_mm_zyx[::-1], grid.origin_mm_xyz, np.eye(3).ravel())
     if (
