@@ -6,7 +6,7 @@ stated content alone, so the same request has the same identity wherever it came
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -99,7 +99,7 @@ class Tumour(_Part):
         return {**data, "site": site, "side": side}
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _possible(self) -> "Tumour":
         possible = sites(self.organ)
         if not possible:
             raise ValueError(f"organ {self.organ!r} cannot carry a tumour here; one of {', '.join(tumour_organs())}")
@@ -135,7 +135,7 @@ class Prompt(_Part):
         return tuple(sorted(set(names)))
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> "Prompt":
         absent = _members(self.absent_organs)
         for tumour in self.tumours:
             if not set(tumour.possible_sites()) - absent:
