@@ -12,17 +12,17 @@ from jaxtyping import Bool, Int16, Shaped, UInt8
 from scipy.ndimage import distance_transform_edt, find_objects, generate_binary_structure, label
 from scipy.spatial.distance import pdist
 
-from manifests.anatomy import by_id, group, structure, structures
+from manifests.anatomy import by_id, sites, structure
 from manifests.case import Lesion, StructureMeasure
 from manifests.errors import InvalidValueError, UnknownNameError
 from manifests.geometry import Grid
-from manifests.labelmap import LabelMap, Meaning, undivided
+from manifests.labelmap import LabelMap, Meaning, undivided, whole_structures
 
 __all__ = ["longest_axial_mm", "measure_structures", "translate"]
 
 FILL_REACH_MM = 15.0
 _CORNERS = generate_binary_structure(3, 3)
-Box = tuple[slice, slice, slice]
+Box = tuple[slice, ...]
 
 
 def translate(
@@ -101,7 +101,7 @@ def _fill(
     pads = [int(np.ceil(FILL_REACH_MM / spacing)) for spacing in grid.spacing_mm_zyx]
     wide = tuple(slice(max(0, s.start - pad), s.stop + pad) for s, pad in zip(box, pads, strict=True))
     around = anatomy[wide]
-    hosts = np.isin(around, [entry.id for entry in structures() if entry.organ == organ] + _whole(organ))
+    hosts = np.isin(around, [structure(name).id for name in (*sites(organ), *whole_structures(organ))])
     if not hosts.any():
         anatomy[box][inside] = structure(undivided(organ)).id
         return
@@ -109,12 +109,6 @@ def _fill(
     filled = around[tuple(indices)]
     inner = tuple(slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, wide, strict=True))
     anatomy[box][inside] = filled[inner][inside]
-
-
-def _whole(organ: str) -> list[int]:
-    """Ids of the undivided structures that may stand for an organ or one side of it."""
-    like = {entry.group for entry in structures() if entry.organ == organ}
-    return [entry.id for entry in group("undivided") if entry.name.startswith(tuple(like))]
 
 
 def longest_axial_mm(mask: Bool[np.ndarray, "z y x"], spacing_mm_yx: tuple[float, float]) -> float:

@@ -16,7 +16,16 @@ from manifests.anatomy import Structure, by_word, sites, structures
 from manifests.errors import FileFormatError, LocationError, UnknownNameError
 from manifests.schemes import Label, scheme
 
-__all__ = ["IGNORE", "LabelMap", "Meaning", "label_map", "read_label_map", "scheme_label_map", "undivided"]
+__all__ = [
+    "IGNORE",
+    "LabelMap",
+    "Meaning",
+    "label_map",
+    "read_label_map",
+    "scheme_label_map",
+    "undivided",
+    "whole_structures",
+]
 
 IGNORE = "ignore"
 _TUMOUR = re.compile(r"\b(tumou?rs?|cancers?|carcinomas?|lesions?|metastas[ie]s|primaries|mass(es)?)\b")
@@ -49,6 +58,11 @@ LabelMap = Mapping[int, Meaning]
 def undivided(organ: str) -> str:
     """Structure that stands for a whole organ, where its parts are unknown."""
     return _UNDIVIDED.get((organ, None), organ)
+
+
+def whole_structures(organ: str) -> tuple[str, ...]:
+    """Structures that stand for a whole organ or one side of it."""
+    return tuple(name for (group, _), name in _UNDIVIDED.items() if group == organ)
 
 
 def label_map(names: Mapping[int, str], overrides: Mapping[str, str] | None = None) -> dict[int, Meaning]:
