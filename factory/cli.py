@@ -13,8 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
-for _library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
-    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")  # read when numpy is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # all of these are read when numpy is imported
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
 import typer
@@ -194,6 +195,7 @@ def engines_command(as_json: _Json = False) -> None:
 app.registered_commands += manifests.cli.app.registered_commands + downstream.cli.app.registered_commands
 app.add_typer(prompts.cli.app, name="prompts")
 app.add_typer(downstream.cli.export_app, name="export")
+app.add_typer(downstream.cli.bench_app, name="bench")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -71,7 +71,7 @@ class _Bench:
             self._open = self._open or (Dataset.open(self._root), self._load())
         except Exception as error:
             return error
-        return ray.get_runtime_context().get_node_id()
+        return str(ray.get_runtime_context().get_node_id())
 
     def make(self, job: Job, attempt: int) -> Outcome | Exception:
         """Make a case; errors are returned, so that what Ray raises is always the machine's fault."""
@@ -354,7 +354,7 @@ def _connection(config: WorkerConfig) -> Iterator[None]:
         gpus = None if config.gpus_per_worker else 0
         local = {"num_cpus": config.count, "num_gpus": gpus, "object_store_memory": _OBJECT_STORE_BYTES}
         try:
-            ray.init(include_dashboard=False, _temp_dir=folder, **local, **quiet)
+            ray.init(include_dashboard=False, _temp_dir=folder, _node_ip_address="127.0.0.1", **local, **quiet)
             yield
         finally:
             ray.shutdown()

@@ -12,7 +12,7 @@ import json
 import logging
 import platform
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -97,7 +97,7 @@ class _Tally:
 
     status: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    stages: Counter[str] = field(default_factory=Counter)  # type: ignore[assignment]
+    stages: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     stored_bytes: int = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -106,7 +106,7 @@ class _Tally:
         self.status[record.status] += 1
         self.reasons.update(reason.split(":")[0] for reason in record.reasons if record.status != "accepted")
         for stage, seconds in outcome.seconds.items():
-            self.stages[stage] += seconds  # type: ignore[assignment]
+            self.stages[stage] += seconds
         self.stored_bytes += record.stored_bytes or 0
 
 
@@ -128,12 +128,17 @@ def plan_spec(config: BuildConfig, models: Models) -> tuple[Plan, DatasetSpec]:
     shipped = default_distribution()
     given = config.manifest
     prompts = Prompts.from_manifest(given) if given else Prompts.from_distribution(shipped, config.seed)
-    grid = config.preset.identity()
-    identities = {"mask_model": dict(models.masks.identity), "image_model": dict(models.images.identity)}
-    asked = {**prompts.origin, "completion": shipped.distribution_id}
-    making = {**identities, "grid": grid, "run_seed": config.seed, "completion": shipped.distribution_id}
+    grid, masks, images = config.preset.identity(), dict(models.masks.identity), dict(models.images.identity)
+    completion = {"completion": shipped.distribution_id}
+    making = {"mask_model": masks, "image_model": images, "grid": grid, "run_seed": config.seed, **completion}
     spec = DatasetSpec(
-        kind="synthetic", grid=grid, run_seed=config.seed, prompts=asked, gate=dict(models.gate), **identities
+        kind="synthetic",
+        mask_model=masks,
+        image_model=images,
+        grid=grid,
+        run_seed=config.seed,
+        prompts={**prompts.origin, **completion},
+        gate=dict(models.gate),
     )
     return Plan(prompts, config.preset, making), spec
 
@@ -313,4 +318,5 @@ def _versions() -> dict[str, str]:
 
 def _plain(config: BuildConfig) -> dict[str, Any]:
     """The config as JSON data."""
-    return json.loads(json.dumps(asdict(config), default=str))
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config), default=str))
+    return plain
