@@ -13,12 +13,12 @@ from scipy import ndimage
 from factory.engines.lesions.growing import grow
 from factory.engines.lesions.seeding import draw_seeds
 from factory.engines.lesions.shape import Style, shape_field
-from factory.engines.lesions.territory import CONNECTED_26, harmed, prices
+from factory.engines.lesions.territory import harmed, prices
 from manifests.anatomy import Structure
 from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
 
-__all__ = ["Canvas", "Fitted", "Wanted", "fit"]
+__all__ = ["Box", "Canvas", "Fitted", "Index", "Wanted", "closed", "fit", "padded"]
 
 Box = tuple[slice, ...]
 Index = tuple[int, int, int]
@@ -99,8 +99,8 @@ def _seeds(canvas: Canvas, wanted: Wanted, crowded: bool, rng: np.random.Generat
     """Draw starting voxels, as indices of the whole volume."""
     nz, ny, nx = (wanted.size_mm / spacing for spacing in canvas.grid.spacing_mm_zyx)
     site = ndimage.find_objects((canvas.anatomy == wanted.site.id).view(np.uint8))[0]
-    box = _padded(site, [int(n / 2) + 1 for n in (nz, ny, nx)], canvas.anatomy.shape)
-    price = _price(canvas, box, prices(wanted.site, crowded=crowded))
+    box = padded(site, [int(n / 2) + 1 for n in (nz, ny, nx)], canvas.anatomy.shape)
+    price = np.where(closed(canvas, box), np.inf, prices(wanted.site, crowded=crowded)[canvas.anatomy[box]])
     seeds = draw_seeds(canvas.anatomy[box] == wanted.site.id, price, (nz, ny, nx), wanted.style, rng)
     return [_shifted(seed, box, 1) for seed in seeds]
 
@@ -109,15 +109,15 @@ def _grow_at(canvas: Canvas, wanted: Wanted, seed: Index, crowded: bool, rng: np
     """Grow a lesion of the wanted size from a seed, retreating from the organs that it harms."""
     spacing = canvas.grid.spacing_mm_zyx
     reach = [int(_REACH * wanted.size_mm / s) + 2 for s in spacing]
-    box = _padded(tuple(slice(i, i + 1) for i in seed), reach, canvas.anatomy.shape)
+    box = padded(tuple(slice(i, i + 1) for i in seed), reach, canvas.anatomy.shape)
     local = _shifted(seed, box, -1)
-    shape = _shape(canvas, wanted, box, local, rng)
+    shape, anatomy = _shape(canvas, wanted, box, local, rng), canvas.anatomy[box]
     table = prices(wanted.site, crowded=crowded)
     others = np.arange(len(table)) != wanted.site.id
     table[others] = np.maximum(table[others] * wanted.style.outside, 1.0)
     for retreat in range(_RETREATS + 1):
-        mask, size_mm = grow(shape * _price(canvas, box, table), local, wanted.size_mm, spacing[1:])
-        hurt = harmed(canvas.anatomy[box], mask, wanted.site, canvas.voxels)
+        mask, size_mm = grow(shape * table[anatomy], local, wanted.size_mm, spacing[1:])
+        hurt = harmed(anatomy, mask, wanted.site, canvas.voxels)
         if not hurt:
             break
         table[others if retreat == _RETREATS - 1 else list(hurt)] = np.inf
@@ -127,13 +127,14 @@ def _grow_at(canvas: Canvas, wanted: Wanted, seed: Index, crowded: bool, rng: np
 def _shape(
     canvas: Canvas, wanted: Wanted, box: Box, seed: Index, rng: np.random.Generator
 ) -> Float32[np.ndarray, "z y x"]:
-    """The lesion's own shape in a box, before the prices of tissues."""
+    """The lesion's own shape in a box, before the prices of tissues; infinite where it is closed."""
     spacing = canvas.grid.spacing_mm_zyx
     z, y, x = (
         ((np.arange(part.stop - part.start) - i) * s).astype(np.float32)
         for part, i, s in zip(box, seed, spacing, strict=True)
     )
     shape = shape_field(wanted.style, (z, y, x), wanted.size_mm / 2, rng)
+    shape[closed(canvas, box)] = np.inf
     if wanted.style.kind == "annular":
         shape[_lumen(canvas.anatomy[box] == wanted.site.id, spacing)] = np.inf
     shape[seed] = 0.0
@@ -148,7 +149,7 @@ def _rated(grid: Grid, wanted: Wanted, box: Box, mask: Bool[np.ndarray, "z y x"]
     return Fitted(box, mask, size_mm, error, voxels * grid.voxel_volume_ml / ball_ml)
 
 
-def _padded(box: Box, margin: list[int], shape: tuple[int, ...]) -> Box:
+def padded(box: Box, margin: list[int], shape: tuple[int, ...]) -> Box:
     """Widen a box inside the volume."""
     return tuple(
         slice(max(0, part.start - m), min(n, part.stop + m)) for part, m, n in zip(box, margin, shape, strict=True)
@@ -161,18 +162,17 @@ def _shifted(index: Index, box: Box, sign: int) -> Index:
     return z, y, x
 
 
-def _price(canvas: Canvas, box: Box, table: Float32[np.ndarray, " id"]) -> Float32[np.ndarray, "z y x"]:
-    """Price of each voxel of a box: infinite beside other lesions and the outside, and on the box's faces.
+def closed(canvas: Canvas, box: Box) -> Bool[np.ndarray, "z y x"]:
+    """Voxels of a box beside other lesions or the outside, and the faces of the box.
 
     The closed faces keep lesions off the edge of the grid, and let what happens inside a box be
     judged inside it.
     """
-    price = np.asarray(table[canvas.anatomy[box]])
-    closed = (canvas.anatomy[box] == 0) | (canvas.lesions[box] > 0)
-    price[ndimage.binary_dilation(closed, CONNECTED_26)] = np.inf
+    taken = (canvas.anatomy[box] == 0) | (canvas.lesions[box] > 0)
+    shut: np.ndarray = ndimage.maximum_filter(taken.view(np.uint8), 3) > 0
     for axis in range(3):
-        np.moveaxis(price, axis, 0)[[0, -1]] = np.inf
-    return price
+        np.moveaxis(shut, axis, 0)[[0, -1]] = True
+    return shut
 
 
 def _lumen(site: Bool[np.ndarray, "z y x"], spacing: tuple[float, float, float]) -> Bool[np.ndarray, "z y x"]:

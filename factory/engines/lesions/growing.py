@@ -1,8 +1,10 @@
 """Growing one lesion to its size: the level set of a field, connected to its seed.
 
 The diameter of the connected level set never falls as the level rises, so the level that meets a
-wanted diameter is found by bisection over the sorted values of the field, to single voxels.
+wanted diameter is found by bisection.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -14,6 +16,8 @@ __all__ = ["axial_diameter_mm", "grow"]
 
 _ANGLES = np.deg2rad(np.arange(0.0, 180.0, 1.5))
 """Directions of the calliper: at most 0.75 degrees off the longest diameter, an error below 0.01 %."""
+_STEPS = 22
+"""Halvings of the range of levels: enough to tell single voxels of a 150 mm lesion apart."""
 
 
 def axial_diameter_mm(mask: Bool[np.ndarray, "z y x"], spacing_yx: tuple[float, float]) -> float:
@@ -52,21 +56,30 @@ def grow(
     Returns:
         The lesion, one 26-connected component, and its diameter in mm.
     """
-    values = np.sort(field[np.isfinite(field) & (field >= field[seed])])
-    low, high = 0, len(values) - 1
-    best = _level_set(field, values[0], seed)
-    best_mm = axial_diameter_mm(best, spacing_yx)
-    while low <= high:
-        middle = (low + high) // 2
-        mask = _level_set(field, values[middle], seed)
-        diameter = axial_diameter_mm(mask, spacing_yx)
-        if abs(diameter - size_mm) < abs(best_mm - size_mm):
-            best, best_mm = mask, diameter
-        if diameter < size_mm:
-            low = middle + 1
-        else:
-            high = middle - 1
-    return best, best_mm
+    low, high = float(field[seed]), float(field[np.isfinite(field)].max())
+    level, whole_mm = _bisect(lambda at: axial_diameter_mm(field <= at, spacing_yx), (low, high), size_mm)
+    lesion = _level_set(field, level, seed)
+    connected_mm = axial_diameter_mm(lesion, spacing_yx)
+    if connected_mm == whole_mm:
+        return lesion, connected_mm
+    # islands behind obstacles were measured too: search again with the connected part alone
+    level, connected_mm = _bisect(
+        lambda at: axial_diameter_mm(_level_set(field, at, seed), spacing_yx), (low, high), size_mm
+    )
+    return _level_set(field, level, seed), connected_mm
+
+
+def _bisect(measure: Callable[[float], float], levels: tuple[float, float], size_mm: float) -> tuple[float, float]:
+    """Find the level whose measure is nearest to the wanted size; the measure never falls with the level."""
+    low, high = levels
+    best = (low, measure(low))
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        found = measure(middle)
+        if abs(found - size_mm) < abs(best[1] - size_mm):
+            best = (middle, found)
+        low, high = (middle, high) if found < size_mm else (low, middle)
+    return best
 
 
 def _level_set(

@@ -1,10 +1,13 @@
 """Placing every tumour of a subject, the largest first, and writing the record of each instance."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import UInt8
 
 from factory.engines.base import Request
 from factory.engines.lesions.fitting import Canvas, Fitted, Wanted, fit
+from factory.engines.lesions.reserving import reserved
 from factory.engines.lesions.shape import draw_style
 from manifests.anatomy import Structure, structure
 from manifests.case import Lesion
@@ -16,6 +19,7 @@ __all__ = ["place_lesions"]
 _SMALLER = (0.3, 0.85)
 """Size of the further tumours of a group, relative to the largest."""
 _SMALLEST_MM = 3.0
+_SHRINK = 0.6
 
 
 def place_lesions(
@@ -40,15 +44,43 @@ def place_lesions(
         InvalidValueError: if a tumour is incompletely stated, or its site is missing from the
             anatomy or has no room for it.
     """
-    canvas = Canvas(request.grid, anatomy.copy(), np.zeros_like(anatomy), np.bincount(anatomy.ravel(), minlength=256))
     rng = request.rng("lesions")
+    try:
+        return _attempt(anatomy, request, rng, reserve=False)
+    except InvalidValueError:
+        return _attempt(anatomy, request, rng, reserve=True)
+
+
+def _attempt(
+    anatomy: UInt8[np.ndarray, "z y x"], request: Request, rng: np.random.Generator, *, reserve: bool
+) -> tuple[UInt8[np.ndarray, "z y x"], UInt8[np.ndarray, "z y x"], tuple[Lesion, ...]]:
+    """Place all tumours; with `reserve`, a voxel is kept free for each before the first one grows."""
+    canvas = Canvas(request.grid, anatomy.copy(), np.zeros_like(anatomy), np.bincount(anatomy.ravel(), minlength=256))
+    tumours = sorted(request.subject.tumours, key=lambda entry: -(entry.size_mm or 0.0))
+    sites = [_site(canvas, tumour) for tumour in tumours]
+    kept = [
+        reserved(canvas, site, tumour.count or 1) if reserve else []
+        for site, tumour in zip(sites, tumours, strict=True)
+    ]
     records: list[Lesion] = []
-    for tumour in sorted(request.subject.tumours, key=lambda entry: -(entry.size_mm or 0.0)):
-        site = _site(canvas, tumour)
+    for tumour, site, places in zip(tumours, sites, kept, strict=True):
         for size_mm in _instance_sizes(tumour, rng):
+            if places:
+                canvas.lesions[places.pop(0)] = 0
             wanted = Wanted(site, size_mm, draw_style(site, size_mm, rng))
-            records.append(_paint(canvas, wanted, fit(canvas, wanted, rng)))
+            fitted = fit(canvas, wanted, rng) if size_mm == tumour.size_mm else _fit_smaller(canvas, wanted, rng)
+            records.append(_paint(canvas, wanted, fitted, len(records) + 1))
     return canvas.anatomy, canvas.lesions, tuple(records)
+
+
+def _fit_smaller(canvas: Canvas, wanted: Wanted, rng: np.random.Generator) -> Fitted:
+    """Fit one of the further tumours of a group; where there is no room it becomes smaller."""
+    while wanted.size_mm > _SMALLEST_MM:
+        try:
+            return fit(canvas, wanted, rng)
+        except InvalidValueError:
+            wanted = replace(wanted, size_mm=max(_SHRINK * wanted.size_mm, _SMALLEST_MM))
+    return fit(canvas, wanted, rng)
 
 
 def _site(canvas: Canvas, tumour: Tumour) -> Structure:
@@ -78,9 +110,8 @@ def _instance_sizes(tumour: Tumour, rng: np.random.Generator) -> list[float]:
     return [tumour.size_mm, *sorted(map(float, np.minimum(others, tumour.size_mm)), reverse=True)]
 
 
-def _paint(canvas: Canvas, wanted: Wanted, fitted: Fitted) -> Lesion:
+def _paint(canvas: Canvas, wanted: Wanted, fitted: Fitted, instance: int) -> Lesion:
     """Paint a lesion and write its record."""
-    instance = int(canvas.lesions.max()) + 1
     taken = np.bincount(canvas.anatomy[fitted.box][fitted.mask], minlength=256)
     canvas.voxels -= taken
     canvas.voxels[wanted.site.id] += taken.sum()

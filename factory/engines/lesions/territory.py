@@ -77,6 +77,9 @@ def harmed(
     Returns:
         Ids, ascending; a local cut counts even where a loop elsewhere would keep the parts joined.
     """
+    box = ndimage.find_objects(lesion.view(np.uint8))[0]
+    near = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
+    anatomy, lesion = anatomy[near], lesion[near]
     yielding = {entry.id for entry in structures() if entry.tissue in _YIELDING} | {site.id}
     taken = np.bincount(anatomy[lesion], minlength=256)
     others = [int(i) for i in np.flatnonzero(taken) if i not in yielding]
