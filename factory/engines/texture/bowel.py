@@ -25,19 +25,19 @@ def paint_bowel(scene: Scene) -> None:
     rng = scene.rng("bowel")
     oral = rng.random() < 0.15
     prepared = rng.random() < 0.12
-    stomach = scene.region("stomach", margin_mm=6)
+    stomach = scene.region("stomach", margin_mm=6.0)
     if stomach is not None:
         content = _mixed(scene, stomach, rng, (20.0 if not oral else 190.0, 14.0))
         _fill(scene, stomach, content, _single_level(stomach, rng.uniform(0.05, 0.3)))
-    small = scene.region(*_SMALL, margin_mm=6)
+    small = scene.region(*_SMALL, margin_mm=6.0)
     if small is not None:
         content = _mixed(scene, small, rng, (18.0 if not oral else 210.0, 9.0))
         _fill(scene, small, content, _levels(scene, small, rng, -2.4))
-    colon = scene.region(*_COLON, margin_mm=6)
+    colon = scene.region(*_COLON, margin_mm=6.0)
     if colon is not None:
         content = _mixed(scene, colon, rng, (14.0, 8.0)) if prepared else _stool(scene, colon, rng)
         _fill(scene, colon, content, _levels(scene, colon, rng, rng.uniform(-1.5, -0.1)))
-    gullet = scene.region("esophagus", margin_mm=6)
+    gullet = scene.region("esophagus", margin_mm=6.0)
     if gullet is not None:
         _fill(scene, gullet, _mixed(scene, gullet, rng, (30.0, 6.0)), _levels(scene, gullet, rng, -2.0))
 
@@ -99,7 +99,7 @@ def _levels(scene: Scene, region: Region, rng: np.random.Generator, mean: float)
 
 def paint_bladder(scene: Scene) -> None:
     """Fill the bladder with urine; excreted contrast layers below it in the delayed phase."""
-    region = scene.region("urinary_bladder", margin_mm=6)
+    region = scene.region("urinary_bladder", margin_mm=6.0)
     if region is None:
         return
     rng, spacing = scene.rng("bladder"), scene.grid.spacing_mm_zyx

@@ -27,7 +27,7 @@ _CAVITIES = (
 def paint_kidneys(scene: Scene) -> None:
     """Separate cortex, pyramids and sinus; the mean of each kidney stays."""
     for side in ("left", "right"):
-        region = scene.region(f"kidney_{side}", margin_mm=9)
+        region = scene.region(f"kidney_{side}", margin_mm=9.0)
         if region is not None:
             _paint_kidney(scene, region, side)
 
@@ -63,7 +63,7 @@ def _sinus(region: Region, side: str, depth: Float32[np.ndarray, "z y x"]) -> Fl
 
 def paint_heart(scene: Scene) -> None:
     """Set cavities filled with blood into myocardium, and fat into the outer grooves."""
-    region = scene.region("heart", margin_mm=9)
+    region = scene.region("heart", margin_mm=9.0)
     if region is None:
         return
     rng, spacing = scene.rng("heart"), scene.grid.spacing_mm_zyx
@@ -87,7 +87,7 @@ def paint_heart(scene: Scene) -> None:
 
 
 def _ellipsoid(
-    axes: list[Float32[np.ndarray, " n"]], centre: tuple[float, float, float], half: tuple[float, float, float]
+    axes: list[Float32[np.ndarray, "_"]], centre: tuple[float, float, float], half: tuple[float, float, float]
 ) -> Float32[np.ndarray, "z y x"]:
     z, y, x = (np.square((axis - c) / h) for axis, c, h in zip(axes, centre, half, strict=True))
     radius: Float32[np.ndarray, "z y x"] = np.sqrt(z[:, None, None] + y[None, :, None] + x)

@@ -14,7 +14,7 @@ from scipy import fft, ndimage
 from factory.engines.texture.scene import Scene
 from manifests.geometry import HU_MAX, HU_MIN
 
-__all__ = ["Protocol", "acquire"]
+__all__ = ["Protocol", "acquire", "noise_spectrum"]
 
 _WATER_PER_MM = 0.0195
 _CHUNK_VOXELS = 4_000_000
@@ -94,7 +94,7 @@ def _add_noise(hu: Float32[np.ndarray, "z y x"], scene: Scene, protocol: Protoco
     """Add correlated noise in place, slab by slab; neighbouring slices share none but what thickness implies."""
     level = protocol.noise_hu * _noise_level(scene)
     shape, spacing = scene.grid.shape_zyx, scene.grid.spacing_mm_zyx
-    weight = _spectrum(shape[1:], spacing[1:], protocol)
+    weight = noise_spectrum(shape[1:], spacing[1:], protocol)
     body = _body_profile(scene)
     count = max(_CHUNK_VOXELS // (shape[1] * shape[2]), 1)
     for start in range(0, shape[0], count):
@@ -110,7 +110,9 @@ def _add_noise(hu: Float32[np.ndarray, "z y x"], scene: Scene, protocol: Protoco
         hu[start:stop] += noise
 
 
-def _spectrum(shape: tuple[int, int], spacing: tuple[float, float], protocol: Protocol) -> Float32[np.ndarray, "y k"]:
+def noise_spectrum(
+    shape: tuple[int, int], spacing: tuple[float, float], protocol: Protocol
+) -> Float32[np.ndarray, "y k"]:
     """Square root of the noise power over the half-plane of frequencies, for unit variance.
 
     The power |f| exp(-(f / f_peak)^2 / 2) peaks at f_peak. Frequencies above the grid's band
@@ -135,10 +137,16 @@ def _spectrum(shape: tuple[int, int], spacing: tuple[float, float], protocol: Pr
 
 
 def _noise_level(scene: Scene) -> Float32[np.ndarray, " z"]:
-    """Noise of each slice relative to a 240 mm body: exp(mu d / 2), half undone by current modulation."""
+    """Noise of each slice relative to a 75 kg patient and a 240 mm body.
+
+    It grows as exp(mu d / 2); tube-current modulation undoes half of that. Weight adds what the
+    field of view cuts off, arms for instance.
+    """
     area = (scene.hu > -500).sum(axis=(1, 2)) * scene.grid.spacing_mm_zyx[1] * scene.grid.spacing_mm_zyx[2]
     diameter = ndimage.gaussian_filter1d(2 * np.sqrt(area / np.pi), 2.0, mode="nearest")
-    return np.exp(0.25 * _WATER_PER_MM * (diameter - 240.0)).astype(np.float32)
+    weight = (scene.subject.weight_kg / 75.0) ** 0.35
+    level: Float32[np.ndarray, " z"] = (weight * np.exp(0.25 * _WATER_PER_MM * (diameter - 240.0))).astype(np.float32)
+    return level
 
 
 def _body_profile(scene: Scene) -> Float32[np.ndarray, "y x"]:

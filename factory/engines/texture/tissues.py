@@ -127,11 +127,11 @@ def paint_muscle(scene: Scene) -> None:
 
 
 def paint_skin(scene: Scene) -> None:
-    """Lay skin over the body, diluted to the voxel size; its inner half counts for a quarter."""
+    """Lay skin over the body, diluted to the voxel size; a little of it in the layer below."""
     spacing = max(scene.grid.spacing_mm_zyx[1:])
     share = min(1.0, _SKIN_MM / spacing)
     body = scene.anatomy > 0
-    for strength in (share, 0.25 * share):
+    for strength in (share, 0.15 * share):
         inner = _eroded(body)
         shell = body & ~inner
         values = scene.hu[shell]

@@ -94,8 +94,7 @@ def _entry_mm(scene: Scene, region: Region, name: str) -> Float64[np.ndarray, "3
     inside = points[(points[:, 0] >= corner[0]) & (points[:, 0] < corner[0] + region.mask.shape[0] * spacing[0])]
     points = inside if len(inside) else points
     top = points[points[:, 0] == points[:, 0].max()].mean(axis=0)
-    entry = (top if cava else _closest(points, _centre_mm(region, scene))) - corner
-    return entry
+    return (top if cava else _closest(points, _centre_mm(region, scene))) - corner
 
 
 def _closest(points: Float64[np.ndarray, "n 3"], target: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3"]:
@@ -139,5 +138,5 @@ def paint_plaque(scene: Scene) -> None:
         for shift in (1, -1):
             inner &= np.roll(region.mask, shift, axis)
     wall = region.mask & ~inner
-    share = smoothstep(field[wall], 2.6 - 1.3 * severity, 3.4 - 1.3 * severity)
+    share = smoothstep(field[wall], 2.3 - 1.3 * severity, 3.0 - 1.3 * severity)
     scene.hu[region.box][wall] += share * np.float32(700 * min(1.0, 2.0 / scene.voxel_mm))
