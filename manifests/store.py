@@ -138,8 +138,8 @@ def read_grid(path: Path) -> Grid:
         CorruptDatasetError: if the group or the attribute is missing or unreadable.
     """
     try:
-        attribute = zarr.open_group(path, mode="r", zarr_format=3).attrs["factory"]
-        return Grid(**attribute["grid"])  # type: ignore[call-overload, index, arg-type]
+        group = json.loads((path / "zarr.json").read_bytes())
+        return Grid(**{name: tuple(values) for name, values in group["attributes"]["factory"]["grid"].items()})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _corrupt(path, f"no readable grid ({error})", "an OME-Zarr group with a `factory` attribute") from error
 
