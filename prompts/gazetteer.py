@@ -110,8 +110,9 @@ def _place_words() -> dict[str, list[str]]:
         for word in entry.synonyms:
             owners[tuple(_tokens(word))].append((entry.name, word))
     for key, owned in owners.items():
-        if len(owned) == 1 and key and key not in taken:
-            words.setdefault(owned[0][0], []).append(owned[0][1])
+        name, word = owned[0]
+        if len(owned) == 1 and key and key not in taken and name in words:
+            words[name].append(word)
     return words
 
 

@@ -26,8 +26,9 @@ def lexicon(section: str) -> dict[str, list[str]]:
 @cache
 def phrases() -> MappingProxyType[str, str]:
     """The canonical phrase of each structure and group of the anatomy table; no two are alike."""
-    names = dict.fromkeys(name for entry in structures() for name in (entry.name, entry.group))
-    names.pop("undivided", None)  # a family of structures that only real label maps have
+    # "undivided" structures are classes of real label maps, not words of a prompt
+    known = [entry for entry in structures() if entry.group != "undivided"]
+    names = dict.fromkeys(name for entry in known for name in (entry.name, entry.group))
     stated = _tables()["phrase"]
     return MappingProxyType({name: str(stated.get(name, name.replace("_", " "))) for name in names})
 

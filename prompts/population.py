@@ -45,8 +45,8 @@ class AgeStatistics(_Table):
 
     mean: float
     sd: Annotated[float, Field(gt=0)]
-    low: float = 18
-    high: float = 90
+    low: float = 18.0
+    high: float = 90.0
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw an age in whole years."""
@@ -104,8 +104,8 @@ class SizeStatistics(_Table):
 
     def draw(self, bounds_mm: tuple[float, float], rng: np.random.Generator) -> float:
         """Draw a size in whole mm inside `bounds_mm` (low excluded), as far as the organ's own range allows."""
-        low = max(self.low_mm, math.floor(bounds_mm[0]) + 1)
-        high = max(low, min(self.high_mm, math.floor(min(bounds_mm[1], 400.0))))
+        low = max(self.low_mm, math.floor(bounds_mm[0]) + 1.0)
+        high = max(low, min(self.high_mm, float(math.floor(min(bounds_mm[1], 400.0)))))
         logs = {"mean": math.log(self.median_mm), "sd": self.sigma, "low": math.log(low), "high": math.log(high)}
         return float(np.clip(round(math.exp(_normal(rng, **logs))), low, high))
 
@@ -163,7 +163,7 @@ class TumourStatistics(_Table):
     def draw_size(self, stated: TStage | None, rng: np.random.Generator) -> float:
         """Draw a size in mm that the stated stage allows, where stages go by size."""
         stages = self._matching(stated)
-        bounds = (min((s.above_mm for s in stages), default=0), max((s.up_to_mm for s in stages), default=math.inf))
+        bounds = (min((s.above_mm for s in stages), default=0.0), max((s.up_to_mm for s in stages), default=math.inf))
         return self.size.draw(bounds, rng)
 
     def _matching(self, stated: TStage | None) -> tuple[Stage, ...]:

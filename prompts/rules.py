@@ -19,7 +19,7 @@ from prompts.tumour_rules import Finding, negated, read_tumours
 __all__ = ["Extraction", "extract"]
 
 _AGE = re.compile(
-    r"(?<![\d.,])(?P<years>\d{1,3}(?:\.\d+)?)[\s-]*(?:(?:years?|yrs?|y)[\s-]*(?:old|of age)|y\.?/?o\.?(?![a-z]))"
+    r"(?<![\d.])(?<!\d,)(?P<years>\d{1,3}(?:\.\d+)?)[\s-]*(?:(?:years?|yrs?|y)[\s-]*(?:old|of age)|y\.?/?o\.?(?![a-z]))"
     r"|\bage[d:]?\s*(?:of\s+|is\s+|:\s*)?(?P<aged>\d{1,3}(?:\.\d+)?)(?!\s*(?:cm|mm|%|kg|days|weeks|months|\d))"
     r"|(?<![\d.,])(?P<months>\d{1,3})[\s-]*months?[\s-]*old"
     r"|(?<![\d.,/])(?P<short>\d{1,2})\s?-?\s?(?=[MF]\b(?![-\s]?\d))",

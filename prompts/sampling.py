@@ -159,7 +159,7 @@ class Distribution(BaseModel):
         for organ in (*prompt.absent_organs, *prompt.enlarged_organs):
             weight *= _SEX_OF.get(organ, sex) == sex
         height, age = prompt.patient.height_cm, prompt.patient.age_years
-        return weight * (self.body[sex].height_density(height, 50 if age is None else age) if height else 1.0)
+        return weight * (self.body[sex].height_density(height, 50.0 if age is None else age) if height else 1.0)
 
     def _complete_patient(self, prompt: Prompt, sex: Sex, random: np.random.Generator) -> Patient:
         stated = prompt.patient

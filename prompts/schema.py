@@ -132,6 +132,8 @@ class Prompt(_Part):
     @field_validator("absent_organs", "enlarged_organs")
     @classmethod
     def _as_set(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if undivided := [name for name in names if any(entry.group == "undivided" for entry in group(name))]:
+            raise ValueError(f"{', '.join(undivided)}: a class of real label maps; name a structure or its group")
         return tuple(sorted(set(names)))
 
     @model_validator(mode="after")
