@@ -33,7 +33,7 @@ __all__ = ["PLANS", "NnunetOptions", "NnunetResult", "run_nnunet"]
 PLANS: dict[str, dict[str, Any]] = {
     "nano": {
         "planner": "ExperimentPlanner",
-        "patch_size": [48, 64, 64],
+        "patch_size": [32, 64, 64],
         "batch_size": 2,
         "features_per_stage": [8, 16, 32, 64],
     },
@@ -217,6 +217,7 @@ def _environment(folder: Path, out: Path, options: NnunetOptions) -> dict[str, s
         "nnUNet_extTrainer": str(root / "trainers"),
         "nnUNet_compile": "f",
         "nnUNet_def_n_proc": str(options.workers),
+        "OMP_NUM_THREADS": str(os.cpu_count() or 1),
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
     }

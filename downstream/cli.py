@@ -1,0 +1,139 @@
+"""Commands on finished datasets: `factory view`, `factory export …` and `factory bench …`."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+if TYPE_CHECKING:  # the commands import what they need: numpy, zarr and matplotlib take a second
+    from downstream.export_nnunet import ExportSummary
+    from downstream.nnunet import NnunetResult
+    from downstream.preview import Preview
+
+__all__ = ["app", "bench_app", "export_app"]
+
+app = typer.Typer()
+export_app = typer.Typer(help="Write a dataset in the layout of another tool.", no_args_is_help=True)
+bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]
+
+
+@app.callback()
+def _root() -> None:
+    """Look at datasets."""
+
+
+@app.command()
+def view(
+    dataset: _Dataset,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures; default: DATASET-view beside it.")] = None,
+    n: Annotated[int, typer.Option(help="Number of cases, spread over the dataset.")] = 8,
+    as_json: _Json = False,
+) -> None:
+    """Draw a contact sheet (PNG) and a one-page preview (HTML) of a dataset."""
+    from downstream.preview import preview
+    from manifests.dataset import Dataset
+
+    target = out or dataset.resolve().with_name(f"{dataset.resolve().name}-view")
+    with tqdm(total=n, unit="case", disable=_quiet(as_json)) as bar:
+        made = preview(Dataset.open(dataset), target, n, lambda _: bar.update())
+    _print(made, as_json, _view_text)
+
+
+@export_app.command("nnunet")
+def export_nnunet(
+    dataset: _Dataset,
+    id: Annotated[str, typer.Option(help="nnU-Net's dataset number, three digits.")],
+    name: Annotated[str, typer.Option(help="Name behind the number: letters, digits and _.")],
+    out: Annotated[Path, typer.Option(help="nnU-Net's raw folder.", envvar="nnUNet_raw")],
+    scheme: Annotated[str, typer.Option(help="Label scheme to paint.")] = "guidegen20",
+    folds: Annotated[int | None, typer.Option(help="Folds of splits_final.json, 0 for none; default: up to 5.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads; default: one per core.")] = None,
+    verify: Annotated[bool, typer.Option(help="Run nnU-Net's own integrity check at the end.")] = True,
+    as_json: _Json = False,
+) -> None:
+    """Export to nnU-Net v2 raw; repeat the command to go on after an interruption."""
+    from downstream.export_nnunet import ExportOptions, export
+    from manifests.dataset import Dataset
+
+    opened = Dataset.open(dataset)
+    options = ExportOptions(id=id, name=name, scheme=scheme, folds=folds, workers=workers, verify=verify)
+    with tqdm(total=len(opened.accepted()), unit="case", disable=_quiet(as_json)) as bar:
+        summary = export(opened, out, options, lambda _: bar.update())
+    _print(summary, as_json, _export_text)
+
+
+@bench_app.command("nnunet")
+def bench_nnunet(  # one parameter per option
+    folder: Annotated[Path, typer.Argument(help="DatasetXXX_Name, made by `factory export nnunet`.")],
+    out: Annotated[Path | None, typer.Option(help="Work folder; default: runs/DatasetXXX_Name.")] = None,
+    plan: Annotated[str, typer.Option(help="Size of the network: nano.")] = "nano",
+    fold: Annotated[int, typer.Option(help="Split to hold out.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 10,
+    iterations: Annotated[int, typer.Option(help="Training iterations of an epoch.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of weights, patches and augmentation.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    workers: Annotated[int, typer.Option(help="Processes for preprocessing.")] = 2,
+    augmenters: Annotated[int, typer.Option(help="Processes for augmentation; 0 makes runs repeatable.")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Train a real nnU-Net on one fold of an export and score the cases held out."""
+    from downstream.nnunet import NnunetOptions, run_nnunet
+
+    options = NnunetOptions(plan, fold, epochs, iterations, seed, device, workers, augmenters)
+    with tqdm(unit="", disable=_quiet(as_json), bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}") as bar:
+
+        def advance(stage: str, done: int, total: int) -> None:
+            bar.set_description_str(stage, refresh=False)
+            bar.n, bar.total = done, total
+            bar.refresh()
+
+        result = run_nnunet(folder, out or Path("runs") / folder.name, options, advance)
+    _print(result, as_json, _bench_text)
+
+
+def _quiet(as_json: bool) -> bool | None:
+    """Argument `disable` of tqdm: None draws a bar on a terminal alone."""
+    return True if as_json else None
+
+
+def _print(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:
+    data = result.to_json() if hasattr(result, "to_json") else asdict(result)
+    typer.echo(json.dumps(data, indent=2, default=str) if as_json else text(result))
+    sys.stdout.flush()
+
+
+def _view_text(made: "Preview") -> str:
+    return f"{made.cases} cases\n  {made.page}\n  {made.sheet}"
+
+
+def _export_text(summary: "ExportSummary") -> str:
+    verdict = "nnU-Net's integrity check passed" if summary.verified else "nnU-Net's integrity check was not run"
+    lines = [
+        f"{summary.folder}: {summary.cases} cases ({summary.written} written, {summary.kept} kept)"
+        f" in {summary.seconds:.1f} s; {verdict}",
+        "  cases with " + ", ".join(f"{name} {count}" for name, count in summary.cases_with.items()),
+        f"  validation folds of {', '.join(map(str, summary.val_sizes)) or 'nothing: no split file'} cases",
+    ]
+    return "\n".join([*lines, *(f"  warning: {warning}" for warning in summary.warnings)])
+
+
+def _bench_text(result: "NnunetResult") -> str:
+    mean, count = result.mean_dice()
+    width = max(len(row.label) for row in result.labels())
+    lines = [f"{'label':{width}}   DSC    SD     cases  misses  false alarms  absent"]
+    lines += [
+        f"{row.label:{width}}  {row.dice_mean:5.3f}  {row.dice_sd:5.3f}  {row.cases:5}"
+        f"  {row.misses:6}  {row.false_alarms:12}  {row.absent:6}"
+        for row in result.labels()
+    ]
+    lines.append(f"mean of {count} labels: {mean:.3f}; held-out cases: {len(result.facts['val'])}")
+    lines.append("a label in neither mask is absent and not scored; a miss or a false alarm scores 0")
+    return "\n".join(lines)

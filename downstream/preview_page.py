@@ -1,0 +1,119 @@
+"""The preview page: one HTML file without any outside resource, readable on a phone.
+
+Slices are embedded as PNG; outlines are SVG paths in mm, so they stay sharp at any zoom and can be
+switched without a second picture. Every text of the dataset is escaped.
+"""
+
+import base64
+import io
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from PIL import Image
+
+from downstream.preview import TUMOUR, Outline, Picture, Plane, colour_of
+from manifests.case import Attributes, CaseRecord, TumourAttributes
+from manifests.dataset import Dataset
+from manifests.durable import replace
+
+__all__ = ["write_page"]
+
+_ROWS: tuple[tuple[str, Callable[[Attributes], Any]], ...] = (
+    ("Age", lambda of: of.age_years and f"{of.age_years:.0f} years"),
+    ("Sex", lambda of: of.sex),
+    ("Race", lambda of: of.race),
+    ("Height", lambda of: of.height_cm and f"{of.height_cm:.0f} cm"),
+    ("Weight", lambda of: of.weight_kg and f"{of.weight_kg:.0f} kg"),
+    ("Phase", lambda of: of.contrast_phase),
+    ("Region", lambda of: of.region),
+    ("Absent", lambda of: ", ".join(of.absent_organs)),
+    ("Enlarged", lambda of: ", ".join(of.enlarged_organs)),
+    ("Tumours", lambda of: "; ".join(map(_tumour_text, of.tumours))),
+)
+
+
+def write_page(pictures: Sequence[Picture], path: Path, dataset: Dataset, total: int) -> None:
+    """Write the page of a dataset; `total` is its number of accepted cases."""
+    synthetic = dataset.spec.kind == "synthetic"
+    mark = '<span class="mark">SYNTHETIC</span> No patient is shown; not for diagnosis. ' if synthetic else ""
+    shown = f"{len(pictures)} of {total} cases" if len(pictures) < total else f"{total} case{'s' * (total != 1)}"
+    text = Template(files("downstream").joinpath("templates", "preview.html").read_text(encoding="utf-8"))
+    page = text.substitute(
+        title=escape(dataset.root.resolve().name),
+        subtitle=f"{mark}{shown}.",
+        cases="\n".join(map(_article, pictures)),
+        footer=f"Dataset spec <code>{escape(dataset.spec.spec_id)}</code>",
+    )
+    replace(path, page.encode())
+
+
+def _article(picture: Picture) -> str:
+    record = picture.record
+    total = sum(plane.width_mm for plane in picture.planes)
+    planes = "".join(_figure(plane, plane.width_mm / total) for plane in picture.planes)
+    legend = "".join(
+        f'<li><i style="background:{colour_of(name)}"></i>{escape(name.replace("_", " "))}</li>'
+        for name in picture.families
+    )
+    return (
+        f"<article><h2>{escape(record.prompt_text or 'No prompt')}</h2>"
+        f'<div class="body"><div><div class="planes">{planes}</div><ul class="legend">{legend}</ul></div>'
+        f"<div>{_table(record)}<p><code>{escape(record.case_id)}</code></p></div></div></article>"
+    )
+
+
+def _figure(plane: Plane, share: float) -> str:
+    size = f"{plane.width_mm:.1f}", f"{plane.height_mm:.1f}"
+    return (
+        f'<figure style="flex:{share:.4f} 1 0"><svg viewBox="0 0 {size[0]} {size[1]}" role="img"'
+        f' aria-label="{plane.name} slice"><image href="data:image/png;base64,{_png(plane)}" width="{size[0]}"'
+        f' height="{size[1]}" preserveAspectRatio="none"/>{"".join(map(_path, plane.outlines))}</svg>'
+        f"<figcaption>{plane.name}</figcaption></figure>"
+    )
+
+
+def _png(plane: Plane) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(plane.grey).save(stream, "PNG", optimize=True)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _path(outline: Outline) -> str:
+    lines = (" ".join(f"{x:.1f},{y:.1f}" for x, y in line[:-1].tolist()) for line in outline.lines)
+    kind, colour = ("o t" if outline.name == TUMOUR else "o"), colour_of(outline.name)
+    title = escape(outline.name.replace("_", " "))
+    path = "".join(f"M{line}Z" for line in lines)
+    return f'<path class="{kind}" fill="{colour}" stroke="{colour}" d="{path}"><title>{title}</title></path>'
+
+
+def _table(record: CaseRecord) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{label}</th><td>{asked}</td><td>{measured}</td></tr>'
+        for label, asked, measured in _rows(record)
+    )
+    return f"<table><thead><tr><th></th><th>Requested</th><th>Measured</th></tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _rows(record: CaseRecord) -> Iterator[tuple[str, str, str]]:
+    """Attributes that are stated anywhere; what was drawn for a silent prompt is shown as such."""
+    for label, read in _ROWS:
+        asked, drawn, measured = (read(of) for of in (record.requested, record.drawn, record.measured))
+        if asked or drawn or measured:
+            silent = f"<em>unstated; drawn: {escape(str(drawn))}</em>" if drawn else "<em>unstated</em>"
+            yield (
+                label,
+                escape(str(asked)) if asked else silent,
+                escape(str(measured)) if measured else "<em>&ndash;</em>",
+            )
+
+
+def _tumour_text(tumour: TumourAttributes) -> str:
+    place = (tumour.site or tumour.organ).replace("_", " ")
+    side = f"{tumour.side} " if tumour.side and tumour.side not in place else ""
+    size = f", {tumour.size_mm:.0f} mm" if tumour.size_mm else ""
+    stage = " ".join(filter(None, (tumour.t_stage, tumour.n_stage, tumour.m_stage)))
+    return f"{tumour.count or '?'} \u00d7 {side}{place}{size}{f', {stage}' if stage else ''}"
