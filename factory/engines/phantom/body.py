@@ -1,0 +1,179 @@
+"""The torso as nested surfaces: skin, fat, muscle wall, cavity and diaphragm.
+
+Cross-sections are superellipses whose breadth, front and back follow profiles along the body
+axis, in the reference coordinates. The distances are computed on the lattice and interpolated.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from factory.engines.phantom.canvas import Canvas
+from factory.engines.phantom.shapes import Profile, capsule, ellipsoid, oval, smooth_max, smooth_min
+from factory.engines.phantom.space import Space
+from manifests.anatomy import structure
+
+__all__ = ["CAGE", "SPINE_DEPTH", "SPINE_FRONT", "SPINE_WIDTH", "Torso", "paint_layers"]
+
+Volume = Float32[np.ndarray, "z y x"]
+
+# Front edge, depth and breadth of the vertebral column (mm; Panjabi 1991/1992, Gilad and Nissan 1986 for sizes).
+SPINE_FRONT = Profile(
+    {-150: 9, -135: 0, -105: -8, -70: -8, -35: -4, 0: 0, 33: 4, 64: 9, 92: 14, 118: 17, 143: 19, 167: 20, 191: 19,
+     214: 16, 236: 11, 257: 4, 277: -6, 296: -18, 313: -27, 343: -36, 390: -40}
+)  # fmt: skip
+SPINE_DEPTH = Profile({-150: 34, -70: 34, 0: 32, 60: 30, 120: 28, 190: 25, 257: 20, 296: 18, 390: 16})
+SPINE_WIDTH = Profile({-150: 27, -105: 26, -35: 23, 0: 22, 60: 20.5, 120: 17.5, 190: 15, 257: 15.5, 296: 16, 390: 12})
+
+# Outer surface of the muscle wall.
+_WALL_BREADTH = Profile(
+    {-390: 168, -330: 168, -290: 166, -255: 163, -220: 154, -180: 143, -140: 131, -100: 125, -50: 129, 0: 137, 50: 147,
+     100: 153, 150: 158, 200: 164, 235: 166, 258: 158, 278: 122, 292: 90, 306: 70, 330: 59, 390: 57}
+)  # fmt: skip
+_WALL_FRONT = Profile(
+    {-390: -62, -330: -66, -290: -68, -260: -78, -220: -92, -180: -102, -140: -108, -100: -111, -50: -114, 0: -117,
+     50: -121, 100: -126, 150: -124, 200: -115, 235: -100, 260: -84, 285: -74, 310: -66, 340: -64, 390: -66}
+)  # fmt: skip
+_WALL_BACK = Profile(
+    {-390: 95, -330: 108, -290: 112, -260: 110, -220: 104, -180: 97, -140: 92, -100: 88, -50: 87, 0: 88, 50: 90,
+     100: 94, 150: 98, 200: 101, 240: 98, 270: 86, 300: 64, 330: 48, 390: 40}
+)  # fmt: skip
+# Inner surface of ribs and abdominal wall.
+_CAVITY_BREADTH = Profile(
+    {-335: 10, -310: 28, -290: 42, -265: 52, -240: 60, -210: 76, -180: 98, -150: 110, -100: 113, -50: 117, 0: 125,
+     50: 132, 100: 135, 150: 130, 195: 116, 225: 99, 245: 81, 260: 62, 272: 40, 282: 16}
+)  # fmt: skip
+_CAVITY_FRONT = Profile(
+    {-335: -12, -310: -28, -290: -44, -265: -62, -240: -78, -210: -89, -180: -95, -150: -98, -100: -101, -50: -104,
+     0: -107, 50: -111, 100: -113, 150: -108, 200: -95, 230: -76, 250: -57, 265: -42, 282: -22}
+)  # fmt: skip
+_CAVITY_BACK = Profile(
+    {-335: 62, -310: 66, -280: 68, -250: 66, -220: 58, -180: 45, -140: 40, -100: 42, -50: 52, 0: 64, 50: 72, 100: 76,
+     150: 77, 200: 72, 230: 63, 250: 53, 265: 42, 282: 14}
+)  # fmt: skip
+_FAT_ALONG = Profile(
+    {-390: 0.9, -300: 1.1, -230: 1.2, -120: 1.1, -60: 1.0, 20: 0.8, 100: 0.6, 180: 0.55, 250: 0.5, 290: 0.4, 340: 0.35}
+)
+_FAT_BEHIND = Profile({-390: 1.2, -300: 1.9, -250: 1.9, -180: 1.5, -120: 1.3, 0: 1.0, 120: 0.9, 200: 0.9, 390: 0.7})
+_DOME_RIGHT_MM, _DOME_LEFT_MM, _DOME_MIDDLE_MM = 96.0, 85.0, 74.0
+
+
+@dataclass(frozen=True)
+class Section:
+    """Cross-sections that are round in front and squarer behind, by height."""
+
+    breadth: Profile
+    front: Profile
+    back: Profile
+
+    def distance(
+        self, x: Float[np.ndarray, "z y x"], y: Float[np.ndarray, "z y x"], z: Float[np.ndarray, "z y x"]
+    ) -> Volume:
+        """Distance in mm to the surface, along the ray from the axis; negative inside."""
+        near, far = self.front(z), self.back(z)
+        middle = near * np.float32(0.42) + far * np.float32(0.58)
+        rel = y - middle
+        depth = np.where(rel < 0, middle - near, far - middle)
+        width = self.breadth(z)
+        power = 2.15 + 0.55 * np.clip(0.5 + rel / 80, 0, 1)
+        return oval(x, rel, (width, depth), np.asarray(power, np.float32))
+
+    def surface(self, direction: Float[np.ndarray, " 2"], z: float) -> tuple[float, float]:
+        """The point (x, y) of the surface in a direction from the axis."""
+        near, far = self.front.value(z), self.back.value(z)
+        middle = near * 0.42 + far * 0.58
+        reach = np.linspace(1, 260, 2600)
+        x, rel = np.outer(direction, reach)
+        at = np.full_like(reach, z)
+        distance = self.distance(x[None, None], (rel + middle)[None, None], at[None, None])[0, 0]
+        hit = reach[int(np.argmax(distance >= 0))]
+        return float(direction[0] * hit), float(direction[1] * hit + middle)
+
+
+_WALL = Section(_WALL_BREADTH, _WALL_FRONT, _WALL_BACK)
+CAGE = Section(_CAVITY_BREADTH, _CAVITY_FRONT, _CAVITY_BACK)
+"""Inner surface of ribs and abdominal wall."""
+
+
+@dataclass(frozen=True)
+class Torso:
+    """Distances in mm on the lattice to the surfaces of one body; negative inside."""
+
+    space: Space
+
+    @cached_property
+    def wall(self) -> Volume:
+        """Outer surface of the muscle wall, with shoulders and thighs."""
+        x, y, z = self.space.coordinates
+        thin = np.float32((self.space.build.bulk - 1.0) * 14)
+        trunk = _WALL.distance(x, y, z) - thin
+        for sign in (-1.0, 1.0):
+            arm = capsule((x, y, z), ((sign * 132, 12, 248), (sign * 205, -28, 400)), 40.0)
+            trunk = smooth_min(trunk, arm - thin, 24.0)
+        thighs = np.hypot(np.abs(x) - 86, y - 14).astype(np.float32) - 82 - thin
+        legs = np.clip((-z - 322) / 25, 0, 1)
+        return np.asarray(trunk * (1 - legs) + np.maximum(trunk, thighs) * legs, np.float32)
+
+    @cached_property
+    def skin(self) -> Volume:
+        """Surface of the body: the wall under its fat, and the breasts of a woman."""
+        x, y, z = self.space.coordinates
+        build = self.space.build
+        behind = np.clip((y + 10) / 80, 0, 1)
+        thickness = build.fat_mm / build.scale * (_FAT_ALONG(z) * (1 - behind) + 0.85 * _FAT_BEHIND(z) * behind)
+        thickness *= 1 + 0.06 * self.space.grain
+        skin = np.asarray(self.wall - thickness - 1.0, np.float32)
+        if build.bust_ml > 0:
+            size = (build.bust_ml / 360.0) ** (1 / 3)
+            for sign in (-1.0, 1.0):
+                breast = ellipsoid((x, y, z), (sign * 82, -116, 148 - 8 * size), (62 * size**0.5, 38 * size, 62 * size))
+                skin = smooth_min(skin, breast, 22.0)
+        return skin
+
+    @cached_property
+    def cage(self) -> Volume:
+        """Inner surface of ribs and abdominal wall, the spine not yet taken out."""
+        x, y, z = self.space.coordinates
+        return CAGE.distance(x, y, z)
+
+    @cached_property
+    def cavity(self) -> Volume:
+        """Thoracic and abdominal cavity, without the spine and what lies behind it."""
+        x, y, z = self.space.coordinates
+        width = SPINE_WIDTH(z)
+        column = np.hypot(x, np.minimum(y - SPINE_FRONT(z) - width, 0)) - width - 3
+        return smooth_max(self.cage, -np.asarray(column, np.float32), 6.0)
+
+    @cached_property
+    def above(self) -> Volume:
+        """Height in mm above the diaphragm; negative below."""
+        x, y, z = self.space.coordinates
+        build = self.space.build
+        lift = np.float32(build.moved("dome")[2])
+        right = np.exp(-(((x + 72) / 62) ** 2) - ((y + 22) / 75) ** 2) * (_DOME_RIGHT_MM - _DOME_MIDDLE_MM + 4)
+        left = np.exp(-(((x - 76) / 58) ** 2) - ((y + 22) / 75) ** 2) * (_DOME_LEFT_MM - _DOME_MIDDLE_MM + 4)
+        depth = np.clip(1 + self.cage / 62, 0, 1.2)
+        behind = np.clip((y + 70) / 120, 0, 1)
+        drop = (38 + 52 * behind) * depth**2 + 16 * np.exp(-((x / 30) ** 2)) * behind
+        return np.asarray(z - (_DOME_MIDDLE_MM - 4 + lift + right + left - drop), np.float32)
+
+
+def paint_layers(canvas: Canvas, torso: Torso) -> None:
+    """Paint skin, subcutaneous fat, muscle wall and the fat of the cavity: the ground of all else."""
+    skin, fat, muscle, inner = (
+        structure(name).id for name in ("body", "subcutaneous_fat", "skeletal_muscle", "visceral_fat")
+    )
+    thick = max(1.8, 0.55 * min(canvas.grid.spacing_mm_zyx))
+    for box in canvas.slabs():
+        depth = box.at(torso.skin)
+        wall, cavity = box.at(torso.wall), box.at(torso.cavity)
+        labels = box.labels
+        labels[depth < 0] = skin
+        inside = depth < -thick
+        labels[inside] = fat
+        inside &= wall < 0
+        labels[inside] = muscle
+        inside &= cavity < 0
+        labels[inside] = inner

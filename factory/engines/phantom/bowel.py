@@ -1,0 +1,145 @@
+"""Duodenum, colon and small bowel: long tubes on their courses.
+
+The colon is one centreline from caecum to anus, cut into its segments, with haustra; each segment
+gets its volume by its calibre. The small bowel winds through what room the other organs leave: a
+chain of points of the free space, ordered so that neighbours follow each other.
+"""
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.ndimage import distance_transform_edt
+
+from factory.engines.phantom.canvas import SOFT, Canvas
+from factory.engines.phantom.curves import Tube, centreline, tube
+from factory.engines.phantom.space import Space
+from manifests.anatomy import structure
+
+__all__ = ["COLON", "paint_colon", "paint_duodenum", "paint_small_bowel"]
+
+COLON = ("colon_ascending", "colon_transverse", "colon_descending", "colon_sigmoid", "rectum")
+_COURSE = {
+    "colon_ascending": [(-74, -48, -178, 14), (-84, -46, -160, 25), (-94, -34, -128, 26), (-99, -14, -96, 24),
+                        (-99, 2, -68, 23), (-94, -6, -52, 22)],
+    "colon_transverse": [(-84, -40, -50, 21), (-70, -74, -62, 21), (-40, -92, -82, 20), (0, -96, -88, 20),
+                         (40, -92, -70, 20), (74, -72, -32, 20), (96, -38, 4, 20), (106, -12, 20, 19)],
+    "colon_descending": [(114, 8, 8, 18), (114, 24, -28, 16.5), (108, 26, -74, 16), (103, 14, -118, 15.5),
+                         (98, -12, -158, 15)],
+    "colon_sigmoid": [(84, -40, -188, 15), (56, -56, -206, 15), (22, -46, -190, 15.5), (-8, -30, -182, 15.5),
+                      (-26, -4, -198, 15), (-12, 26, -206, 15)],
+    "rectum": [(0, 40, -216, 16), (0, 56, -238, 19), (0, 56, -264, 20), (0, 44, -286, 16), (0, 40, -306, 9), (0, 50, -326, 8)],
+}  # fmt: skip
+_HAUSTRA_MM = {"colon_ascending": 30.0, "colon_transverse": 27.0, "colon_descending": 26.0, "colon_sigmoid": 30.0}
+_DUODENUM = [(-24, -62, -16, 9), (-38, -58, -10, 12), (-50, -42, -14, 12.5), (-53, -32, -42, 12), (-46, -32, -68, 12),
+             (-22, -40, -80, 11.5), (4, -46, -77, 11), (26, -40, -64, 11), (34, -42, -44, 11)]  # fmt: skip
+_SOLID = ("liver", "spleen", "stomach", "pancreas", "gallbladder", "kidney_left", "kidney_right", "duodenum")
+_STEP_MM = 4.0
+
+
+def paint_duodenum(canvas: Canvas) -> None:
+    """Paint the C from the pylorus around the head of the pancreas to the flexure at the left of L2."""
+    build = canvas.space.build
+    route = canvas.space.tube(_DUODENUM)
+    over = (*SOFT, "liver", "pancreas", "gallbladder", "kidney_right", "stomach")
+    canvas.draw("duodenum", [_of_volume(route, build.volumes_ml["duodenum"] * 0.9)], over)
+
+
+def _of_volume(route: Tube, target_ml: float) -> Tube:
+    """Scale the calibre of a tube to a volume, within a factor of two."""
+    factor = float(np.clip(np.sqrt(target_ml / route.volume_ml), 0.6, 2.0))
+    return Tube(route.points_mm, route.radii_mm * factor, route.squash_zyx)
+
+
+def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int]]:
+    """World control points of the whole colon, and how many belong to each segment."""
+    build = space.build
+    loop, bend = build.lean["colon_loop"], build.lean["sigmoid_loop"]
+    rows, counts = [], {}
+    for name, course in _COURSE.items():
+        part = np.array(course, float)
+        weight = np.sin(np.linspace(0.1, np.pi - 0.1, len(part)))[:, None]
+        amount = (0.45, 0.3, 0.5) if name in ("colon_transverse", "colon_sigmoid") else (0.3, 0.3, 0.6)
+        part[:, :3] += weight * build.moved(name) * amount
+        if name == "colon_transverse":
+            part[:, 2] -= weight[:, 0] * (22 * loop + 4)
+        if name == "colon_sigmoid":
+            part[:, 2] += weight[:, 0] * 14 * bend
+            part[:, 0] -= weight[:, 0] * 12 * bend
+        rows.append(part)
+        counts[name] = len(part)
+    controls = np.vstack(rows)
+    controls[:, :3] = space.place(controls[:, :3])
+    controls[:, 3] *= space.build.scale
+    return controls, counts
+
+
+def paint_colon(canvas: Canvas) -> None:
+    """Paint the five segments of the colon as one connected, haustrated tube."""
+    build = canvas.space.build
+    controls, counts = _colon_rows(canvas.space)
+    owner = np.repeat(np.arange(len(counts)), list(counts.values())).astype(float)
+    line = centreline(np.column_stack([controls, owner]), _STEP_MM)
+    segment = np.clip(np.rint(line[:, 4]), 0, len(counts) - 1).astype(int)
+    over = (*SOFT, *_SOLID, "uterus", "iliopsoas_left", "iliopsoas_right")
+    for index, name in enumerate(COLON):
+        where = np.flatnonzero(segment == index)
+        where = np.arange(where[0], min(where[-1] + 2, len(line)))
+        route = Tube(line[where, :3], line[where, 3])
+        route = _of_volume(route, build.volumes_ml[name])
+        along = np.arange(len(where)) * _STEP_MM
+        pitch = _HAUSTRA_MM.get(name)
+        waves = 1.0 if pitch is None else 1 + 0.13 * np.cos(2 * np.pi * along / pitch + index)
+        slow = 1 + 0.12 * np.sin(2 * np.pi * along / 170 + 3 * build.lean["gas"] + index)
+        canvas.draw(name, [Tube(route.points_mm, route.radii_mm * waves * slow)], over)
+
+
+def paint_small_bowel(canvas: Canvas) -> None:
+    """Paint the small bowel from the duodenal flexure to the caecum."""
+    if canvas.solving:
+        canvas.routes["small_bowel"] = _wander(canvas)
+    canvas.draw("small_bowel", [canvas.routes["small_bowel"]], ("visceral_fat",))
+
+
+def _wander(canvas: Canvas) -> Tube:
+    """Chain points of the free space from the upper left to the lower right."""
+    space, build = canvas.space, canvas.space.build
+    knots = _free_points(canvas)
+    start, stop = space.place(np.array([(40.0, -50, -46), (-66.0, -52, -172)]))
+    order = _chain(knots, start)
+    jitter = build.jitter[: len(order)]
+    radii = build.scale * 13.0 * np.clip(1 + 0.12 * jitter[:, 3], 0.7, 1.3)
+    path = np.vstack([start, knots[order] + 3.0 * jitter[:, :3].clip(-1.5, 1.5), stop])
+    rows = np.column_stack([path, np.concatenate([[11.0], radii, [10.0]])])
+    route = tube(rows, _STEP_MM)
+    # coils overlap each other and are clipped by neighbours, so the tube is longer than its share of room
+    return _of_volume(route, build.volumes_ml["small_bowel"] * 1.12)
+
+
+def _free_points(canvas: Canvas) -> Float64[np.ndarray, "n 3"]:
+    """Points of a jittered lattice that lie inside the fat of the abdomen, away from everything."""
+    space, build = canvas.space, canvas.space.build
+    free = canvas.labels == structure("visceral_fat").id
+    room = distance_transform_edt(free, canvas.grid.spacing_mm_zyx)
+    pitch = 27.0 * build.scale
+    low, high = space.place(np.array([(-105.0, -112, -238), (105.0, 12, -22)]))
+    axes = [np.arange(a, b, p) for a, b, p in zip(low, high, (pitch, pitch * 0.92, pitch * 0.92), strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    order = np.resize(np.arange(len(build.jitter)), len(points))
+    points = points + build.jitter[order, :3].clip(-2, 2) * 4.5
+    index = np.rint((points - canvas.grid.origin_mm_xyz)[:, ::-1] / canvas.grid.spacing_mm_zyx).astype(int)
+    index = np.clip(index, 0, np.array(canvas.grid.shape_zyx) - 1)
+    return points[room[tuple(index.T)] > 7.0]
+
+
+def _chain(points: Float64[np.ndarray, "n 3"], start: Float64[np.ndarray, " 3"]) -> list[int]:
+    """Visit all points, always the nearest next, with a pull from top to bottom."""
+    left = np.ones(len(points), bool)
+    order, at = [], start
+    while left.any():
+        step = points - at
+        cost = np.linalg.norm(step * (1.0, 1.0, 1.15), axis=1) - 0.25 * (points[:, 2] - at[2])
+        cost[~left] = np.inf
+        nearest = int(cost.argmin())
+        order.append(nearest)
+        left[nearest] = False
+        at = points[nearest]
+    return order

@@ -1,0 +1,207 @@
+"""The label map being painted, and the three ways to paint: fill a shape, draw tubes, tidy up.
+
+One label per voxel, so nothing overlaps. Each call says what it may paint over. Filled shapes
+have a target volume: on the lattice the canvas finds how far the surface must move out or in to
+reach it, and remembers that level; on any other grid it uses the level it is told.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, UInt8
+from scipy import ndimage
+
+from factory.engines.phantom.curves import Tube
+from factory.engines.phantom.space import Space, interpolate
+from manifests.anatomy import structure
+from manifests.geometry import Grid
+
+__all__ = ["SOFT", "Box", "Canvas"]
+
+SOFT = ("body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle")
+"""What organs are painted over when nothing else is said: the tissues between them."""
+
+Volume = Float32[np.ndarray, "z y x"]
+_LEVEL_RANGE_MM = (-14.0, 22.0)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of the canvas, with the reference coordinates of its voxels."""
+
+    space: Space
+    labels: UInt8[np.ndarray, "z y x"]
+    axes_mm: tuple[Float64[np.ndarray, " z"], Float64[np.ndarray, " y"], Float64[np.ndarray, " x"]]
+
+    @property
+    def xyz(self) -> tuple[Volume, Volume, Volume]:
+        """Reference coordinates in mm; computed at each call, so take them once."""
+        x, y, z = (interpolate(c, self.axes_mm) for c in self.space.coordinates)
+        return x, y, z
+
+    def at(self, lattice_field: Float32[np.ndarray, "zl yl xl"]) -> Volume:
+        """Interpolate a field of the lattice at the voxels."""
+        return interpolate(lattice_field, self.axes_mm)
+
+
+Shape = Callable[[Box], Volume]
+Mask = Callable[[Box], Bool[np.ndarray, "z y x"]]
+
+
+@dataclass
+class Canvas:
+    """A label map on a grid.
+
+    Attributes:
+        space: the body that is painted.
+        grid: where the voxels lie.
+        levels_mm: by structure, how far its surface moves out; filled on the lattice.
+        routes: tubes whose course depends on what is painted; filled on the lattice.
+        solving: whether this canvas finds levels and routes.
+    """
+
+    space: Space
+    grid: Grid
+    levels_mm: dict[str, float]
+    routes: dict[str, Tube]
+    solving: bool = False
+    labels: UInt8[np.ndarray, "z y x"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start with nothing but air."""
+        self.labels = np.zeros(self.grid.shape_zyx, np.uint8)
+        self._axes = self.grid.axes_mm()
+
+    def slabs(self, voxels: int = 3_000_000) -> Iterable[Box]:
+        """The whole canvas as boxes of full slices, each small enough to compute at once."""
+        depth = max(1, voxels // (self.grid.shape_zyx[1] * self.grid.shape_zyx[2]))
+        for start in range(0, self.grid.shape_zyx[0], depth):
+            axes = (self._axes[0][start : start + depth], self._axes[1], self._axes[2])
+            yield Box(self.space, self.labels[start : start + depth], axes)
+
+    def box(self, low_mm: Sequence[float], high_mm: Sequence[float]) -> Box | None:
+        """The voxels around a cuboid of reference coordinates; None where the grid has none."""
+        low, high = np.asarray(low_mm, float), np.asarray(high_mm, float)
+        steps = np.linspace(0, 1, 3)
+        corners = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3) * (high - low) + low
+        world = self.space.place(corners)
+        return self._world_box(world.min(0) - 6.0, world.max(0) + 6.0)
+
+    def fill(
+        self,
+        name: str,
+        box: Box | None,
+        shape: Shape,
+        over: Iterable[str] = SOFT,
+        inside: Mask | None = None,
+    ) -> None:
+        """Paint where a shape is negative, on the tissues `over`, inside a region if one is given.
+
+        A structure with a target volume in `build.volumes_ml` is grown or shrunk to it.
+        """
+        if box is None or name in self.space.build.absent:
+            return
+        distance = shape(box)
+        allowed = _lut(over)[box.labels]
+        if inside is not None:
+            allowed &= inside(box)
+        target = self.space.build.volumes_ml.get(name)
+        if self.solving and target is not None:
+            self.levels_mm[name] = self._level(distance[allowed], target)
+        allowed &= distance < self.levels_mm.get(name, 0.0)
+        box.labels[allowed] = structure(name).id
+
+    def draw(self, name: str, tubes: Iterable[Tube], over: Iterable[str] = SOFT) -> None:
+        """Paint tubes given in world coordinates; the voxels of their centrelines always belong.
+
+        A tube thinner than a voxel is a line of voxels that touch at least by a corner.
+        """
+        if name in self.space.build.absent:
+            return
+        allowed, id = _lut((*over, name)), structure(name).id
+        for item in tubes:
+            for start in range(max(len(item.points_mm) - 1, 1)):
+                self._cone(item, start, allowed, id)
+            self._thread(item, allowed, id)
+
+    def tidy(self, names: Iterable[str], instead: Callable[[str], str]) -> None:
+        """Keep the largest 26-connected part of each structure; other parts become another tissue."""
+        boxes = ndimage.find_objects(self.labels, max_label=255)
+        for name in names:
+            id = structure(name).id
+            if (part := boxes[id - 1]) is None:
+                continue
+            view = self.labels[part]
+            components, count = ndimage.label(view == id, np.ones((3, 3, 3)))
+            if count > 1:
+                sizes = np.bincount(components.ravel())
+                sizes[0] = 0
+                view[(components > 0) & (components != sizes.argmax())] = structure(instead(name)).id
+
+    def _level(self, distances: Float32[np.ndarray, " n"], target_ml: float) -> float:
+        count = int(round(target_ml / self.grid.voxel_volume_ml))
+        if len(distances) == 0 or count < 1:
+            return 0.0
+        count = min(count, len(distances) - 1)
+        return float(np.clip(np.partition(distances, count)[count], *_LEVEL_RANGE_MM))
+
+    def _world_box(self, low_mm: Float[np.ndarray, " 3"], high_mm: Float[np.ndarray, " 3"]) -> Box | None:
+        part = self._slices(low_mm, high_mm)
+        if any(s.start >= s.stop for s in part):
+            return None
+        axes = tuple(axis[s] for axis, s in zip(self._axes, part, strict=True))
+        return Box(self.space, self.labels[part], axes)  # type: ignore[arg-type]
+
+    def _slices(self, low_mm: Float[np.ndarray, " 3"], high_mm: Float[np.ndarray, " 3"]) -> tuple[slice, slice, slice]:
+        spacing = np.array(self.grid.spacing_mm_zyx)
+        origin = np.array(self.grid.origin_mm_xyz[::-1])
+        first = np.ceil((low_mm[::-1] - origin) / spacing).astype(int)
+        last = np.floor((high_mm[::-1] - origin) / spacing).astype(int) + 1
+        first, last = np.maximum(first, 0), np.minimum(last, self.grid.shape_zyx)
+        return tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))  # type: ignore[return-value]
+
+    def _cone(self, item: Tube, start: int, allowed: Bool[np.ndarray, "256"], id: int) -> None:
+        """Paint the round cone from one centre to the next."""
+        stop = min(start + 1, len(item.points_mm) - 1)
+        a, b = item.points_mm[start], item.points_mm[stop]
+        ra, rb = item.radii_mm[start], item.radii_mm[stop]
+        squash = np.array(item.squash_zyx)
+        reach = max(ra, rb) / squash[::-1]
+        part = self._slices(np.minimum(a, b) - reach, np.maximum(a, b) + reach)
+        if any(s.start >= s.stop for s in part):
+            return
+        rel = [
+            ((axis[s] - origin) * k).astype(np.float32).reshape([-1 if i == j else 1 for j in range(3)])
+            for i, (axis, s, origin, k) in enumerate(zip(self._axes, part, a[::-1], squash, strict=True))
+        ]
+        run = (b - a)[::-1] * squash
+        length = float(run @ run)
+        square = rel[0] ** 2 + rel[1] ** 2 + rel[2] ** 2
+        if length > 1e-9:
+            dot = sum((r * np.float32(v) for r, v in zip(rel, run, strict=True)), start=np.float32(0))
+            t = np.clip(dot / np.float32(length), 0, 1)
+            square += t * (t * np.float32(length) - 2 * dot)
+            radius = np.float32(ra) + t * np.float32(rb - ra)
+        else:
+            radius = np.float32(ra)
+        view = self.labels[part]
+        view[(square < radius * radius) & allowed[view]] = id
+
+    def _thread(self, item: Tube, allowed: Bool[np.ndarray, "256"], id: int) -> None:
+        """Paint the voxels that the centreline passes."""
+        step = 0.45 * min(self.grid.spacing_mm_zyx)
+        runs = np.linalg.norm(np.diff(item.points_mm, axis=0), axis=1)
+        along = np.concatenate([[0.0], np.cumsum(runs)])
+        even = np.linspace(0, along[-1], int(np.ceil(along[-1] / step)) + 1)
+        points = np.stack([np.interp(even, along, column) for column in item.points_mm.T], axis=1)
+        index = np.rint((points - self.grid.origin_mm_xyz)[:, ::-1] / self.grid.spacing_mm_zyx).astype(int)
+        index = index[((index >= 0) & (index < self.grid.shape_zyx)).all(axis=1)].T
+        keep = allowed[self.labels[tuple(index)]]
+        self.labels[tuple(index[:, keep])] = id
+
+
+def _lut(names: Iterable[str]) -> Bool[np.ndarray, "256"]:
+    table = np.zeros(256, bool)
+    table[[structure(name).id for name in names]] = True
+    return table

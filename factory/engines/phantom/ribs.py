@@ -1,0 +1,92 @@
+"""Ribs, costal cartilages and sternum: arcs on the chest wall that slope down to the front."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float64
+
+from factory.engines.phantom.body import CAGE, SPINE_DEPTH, SPINE_FRONT
+from factory.engines.phantom.canvas import SOFT, Canvas
+from factory.engines.phantom.curves import Tube
+
+__all__ = ["paint_ribs"]
+
+# rib: (height at the spine, height of the front end, angle of the front end from the back in degrees)
+_RIBS = {
+    1: (300, 246, 128), 2: (284, 216, 138), 3: (265, 184, 143), 4: (243, 153, 146), 5: (221, 124, 148),
+    6: (198, 96, 148), 7: (174, 66, 144), 8: (150, 40, 134), 9: (126, 20, 121), 10: (100, 4, 105), 11: (72, -16, 84),
+    12: (40, -20, 50),
+}  # fmt: skip
+# where the cartilage of ribs 1 to 7 meets the sternum; 8 to 10 join the one above
+_STERNAL = {1: 240, 2: 222, 3: 202, 4: 184, 5: 167, 6: 152, 7: 141}
+_FRONT_DEGREES = 171.0
+_OUT_MM = 5.5
+
+
+def paint_ribs(canvas: Canvas) -> None:
+    """Paint cartilages, sternum and the 24 ribs."""
+    space = canvas.space
+    courses = {(n, sign): _course(n, sign, space.build.lean["rib_slope"]) for n in _RIBS for sign in (-1.0, 1.0)}
+    squash = (0.62, 1.0, 1.0)
+    cartilage = [space.tube(_cartilage(n, sign), squash_zyx=squash) for n in range(1, 11) for sign in (-1.0, 1.0)]
+    canvas.draw("costal_cartilages", cartilage)
+    canvas.draw("sternum", _sternum(canvas), (*SOFT, "costal_cartilages"))
+    spine = [f"vertebrae_{v}" for v in ("T1", "T2")]
+    for (n, sign), rows in courses.items():
+        name = f"rib_{'left' if sign > 0 else 'right'}_{n}"
+        canvas.draw(name, [space.tube(rows, squash_zyx=squash)], (*SOFT, "costal_cartilages", *spine[:0]))
+
+
+def _on_wall(degrees: float, z: float, sign: float, out: float = _OUT_MM) -> tuple[float, float, float]:
+    """The point outside the chest wall at an angle from the back, at a height."""
+    angle = np.radians(degrees)
+    direction = np.array([sign * np.sin(angle), np.cos(angle)])
+    return _cast(direction, z, out)
+
+
+def _cast(direction: Float64[np.ndarray, " 2"], z: float, out: float) -> tuple[float, float, float]:
+    x, y = CAGE.surface(direction, z)
+    return x + out * direction[0], y + out * direction[1], z
+
+
+def _course(n: int, sign: float, slope: float) -> list[tuple[float, float, float, float]]:
+    """Head beside the spine, neck to the back, angle, then along the wall to the front end."""
+    top, low, end = _RIBS[n]
+    low = low - 3.0 * slope
+    y = SPINE_FRONT.value(top) + SPINE_DEPTH.value(top)
+    radius = 3.6 if n in (1, 11, 12) else 4.2
+    rows = [(sign * 19.0, y - 4, top, 4.0), (sign * 30.0, y + 14, top - 2.0, 3.6)]
+    start = 32.0 if n > 1 else 45.0
+    steps = max(3, int((end - start) / 9))
+    for t in np.linspace(0, 1, steps):
+        degrees = start + t * (end - start)
+        z = top - 3 + (low - top + 3) * (0.62 * t + 0.38 * t * t)
+        x, yy, zz = _on_wall(degrees, z, sign)
+        rows.append((x, yy, zz, radius))
+    return rows
+
+
+def _cartilage(n: int, sign: float) -> list[tuple[float, float, float, float]]:
+    _, low, end = _RIBS[n]
+    if n <= 7:
+        goal, height = _FRONT_DEGREES, float(_STERNAL[n])
+    else:
+        goal, height = _RIBS[n - 1][2] + 6.0, _RIBS[n - 1][1] + 2.0
+    rows = []
+    for t in np.linspace(0, 1, 6):
+        z = low + (height - low) * t**1.3
+        rows.append((*_on_wall(end + (goal - end) * t, z, sign, 5.0), 4.6))
+    return rows
+
+
+def _sternum(canvas: Canvas) -> list[Tube]:
+    """Manubrium, body and xiphoid as a stack of flat bars."""
+    half_width: Callable[[float], float] = lambda z: float(
+        np.interp(z, [112, 128, 142, 180, 212, 222, 240, 252], [4, 7, 17, 16, 13, 19, 25, 20])
+    )
+    tubes = []
+    for z in np.arange(112.0, 253.0, 4.0):
+        _, y, _ = _on_wall(180, z, 1.0, 5.0)
+        w = half_width(z)
+        tubes.append(canvas.space.tube([(-w, y + 1, z, 5.2), (0, y, z, 5.6), (w, y + 1, z, 5.2)]))
+    return tubes

@@ -1,0 +1,137 @@
+"""Bones of the trunk: vertebrae with discs and canal, ribs with cartilages, sternum, shoulder girdle.
+
+Sizes of vertebral bodies follow Panjabi et al. (Spine 1991, 1992); the course of the ribs follows
+the inner surface of the chest wall, sloping down to the front.
+"""
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from factory.engines.phantom.body import SPINE_DEPTH, SPINE_FRONT, SPINE_WIDTH
+from factory.engines.phantom.canvas import SOFT, Box, Canvas
+from factory.engines.phantom.curves import Tube, mirrored
+from factory.engines.phantom.ribs import paint_ribs
+from factory.engines.phantom.shapes import oval, smooth_max
+from factory.engines.phantom.space import Space
+
+__all__ = ["VERTEBRA_Z_MM", "paint_shoulders", "paint_spine"]
+
+VERTEBRA_Z_MM = {
+    "L5": -135.0, "L4": -103.0, "L3": -69.0, "L2": -34.0, "L1": 0.0, "T12": 33.0, "T11": 64.0, "T10": 92.0,
+    "T9": 118.0, "T8": 143.0, "T7": 167.0, "T6": 191.0, "T5": 214.0, "T4": 236.0, "T3": 257.0, "T2": 277.0,
+    "T1": 296.0, "C7": 313.0, "C6": 329.0, "C5": 345.0, "C4": 361.0, "C3": 377.0,
+}  # fmt: skip
+"""Height of the centre of each vertebral body above that of L1, in the reference torso."""
+
+_CORD = ((0, 400), (0, 330), (0, 296), (0, 236), (0, 167), (0, 92), (0, 33), (0, -34), (0, -103), (0, -150))
+Volume = Float32[np.ndarray, "z y x"]
+
+
+def _frame(z: float) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
+    """Centre of the body at a height, direction up the spine, and direction to the back."""
+    slope = (SPINE_FRONT.value(z + 8) - SPINE_FRONT.value(z - 8)) / 16
+    up = np.array([0.0, slope, 1.0]) / np.hypot(slope, 1.0)
+    back = np.array([0.0, up[2], -up[1]])
+    centre = np.array([0.0, SPINE_FRONT.value(z) + SPINE_DEPTH.value(z) / 2, z])
+    return centre, up, back
+
+
+def paint_spine(canvas: Canvas) -> None:
+    """Paint discs, vertebrae C3 to L5 and the spinal cord in its canal."""
+    box = canvas.box((-30, -50, -152), (30, 70, 392))
+    canvas.fill("intervertebral_discs", box, _disc_column)
+    heights = list(VERTEBRA_Z_MM.values())
+    for index, (level, z) in enumerate(VERTEBRA_Z_MM.items()):
+        below = z - heights[index - 1] if index else -34.0
+        above = heights[index + 1] - z if index + 1 < len(heights) else 16.0
+        _paint_vertebra(canvas, level, abs(below), above)
+    rows = [(x, SPINE_FRONT.value(z) + SPINE_DEPTH.value(z) + 10, z, 6.8 if z > -50 else 7.6) for x, z in _CORD]
+    canvas.draw("spinal_cord", [canvas.space.tube(rows)], (*SOFT, *(f"vertebrae_{v}" for v in VERTEBRA_Z_MM)))
+
+
+def _disc_column(box: Box) -> Volume:
+    x, y, z = box.xyz
+    depth = SPINE_DEPTH(z) / 2
+    return oval(x, y - SPINE_FRONT(z) - depth, (SPINE_WIDTH(z) - 1, depth - 0.5), 2.3)
+
+
+def _paint_vertebra(canvas: Canvas, level: str, below: float, above: float) -> None:
+    name = f"vertebrae_{level}"
+    z = VERTEBRA_Z_MM[level]
+    reach = np.array([30.0, 34.0, 24.0])
+    centre, up, back = _frame(z)
+    gap = 2.6 if level[0] != "L" else 4.2
+    over = (*SOFT, "intervertebral_discs")
+
+    def shape(box: Box) -> Volume:
+        x, y, zz = box.xyz
+        v = (y - centre[1]) * back[1] + (zz - centre[2]) * back[2]
+        u = (y - centre[1]) * up[1] + (zz - centre[2]) * up[2]
+        half = np.where(u > 0, above, below) / 2 - gap
+        waist = 0.90 + 0.10 * np.clip(np.abs(u) / half, 0, 1.2) ** 2
+        round_ = oval(x, v, (SPINE_WIDTH.value(z) * waist, SPINE_DEPTH.value(z) / 2 * waist), 2.4)
+        ends = np.abs(u) - half - 0.9 * np.clip(1 - (x / 16) ** 2 - (v / 14) ** 2, -1, 1) * -1
+        return smooth_max(round_, np.asarray(ends, np.float32), 3.0)
+
+    canvas.fill(name, canvas.box(centre - reach, centre + reach), shape, over)
+    canvas.draw(name, _processes(canvas.space, level), (*over, *(f"vertebrae_{v}" for v in ())))
+
+
+def _processes(space: Space, level: str) -> list[Tube]:
+    """Pedicles, laminae, spinous, transverse and articular processes of one vertebra."""
+    z = VERTEBRA_Z_MM[level]
+    centre, up, back = _frame(z)
+    d, w = SPINE_DEPTH.value(z) / 2, SPINE_WIDTH.value(z)
+    lumbar, neck = level[0] == "L", level[0] == "C"
+    side, droop = (36.0, -4.0) if lumbar else (min(22.0 + 0.08 * (z + 40), 32.0), -17.0)
+    if neck:
+        side, droop = 24.0, -8.0
+    spine_tip = d + (48.0 if lumbar else 45.0 if not neck else 36.0)
+    thick = 5.0 if lumbar else 4.0
+
+    def row(x: float, v: float, u: float, r: float) -> tuple[float, float, float, float]:
+        p = centre + np.array([x, 0, 0]) + v * back + u * up
+        return float(p[0]), float(p[1]), float(p[2]), r
+
+    tubes = [
+        space.tube([row(0, d + 20, -2, thick), row(0, (d + 20 + spine_tip) / 2, droop / 2 - 2, thick * 0.8),
+                    row(0, spine_tip, droop - 3, thick)], squash_zyx=(0.5 if lumbar else 0.7, 1, 1))
+    ]  # fmt: skip
+    for s in (-1.0, 1.0):
+        tubes += [
+            space.tube([row(s * w * 0.62, d - 4, 5, thick), row(s * 14.5, d + 10, 4, thick)], squash_zyx=(0.7, 1, 1)),
+            space.tube([row(s * 14.5, d + 9, 3, thick), row(s * 12, d + 17, -2, thick), row(0, d + 22, -3, thick)],
+                       squash_zyx=(0.55, 1, 1)),
+            space.tube([row(s * 15, d + 10, 3, thick), row(s * side, d + (12 if lumbar else 24), 4, thick * 0.75)]),
+            space.tube([row(s * 15, d + 13, 14, thick * 0.9), row(s * 15.5, d + 14, -14, thick)]),
+        ]  # fmt: skip
+    return tubes
+
+
+def paint_shoulders(canvas: Canvas) -> None:
+    """Paint sternum, ribs, cartilages, clavicles, scapulae and upper arms (raised, as for a scan)."""
+    paint_ribs(canvas)
+    space = canvas.space
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        over = (*SOFT, "costal_cartilages")
+        clavicle = mirrored([(17, -76, 252, 8), (45, -82, 262, 6), (85, -62, 276, 5.5), (112, -40, 286, 6),
+                             (132, -22, 290, 6.5)], sign)  # fmt: skip
+        canvas.draw(f"clavicula_{side}", [space.tube(clavicle)], over)
+        canvas.draw(f"scapula_{side}", _scapula(space, sign))
+        head = mirrored([(148, -6, 272, 23), (151, -8, 278, 23)], sign)
+        shaft = mirrored([(152, -10, 278, 18), (168, -16, 310, 13), (190, -22, 360, 11), (206, -28, 410, 11)], sign)
+        canvas.draw(f"humerus_{side}", [space.tube(head), space.tube(shaft)])
+
+
+def _scapula(space: Space, sign: float) -> list[Tube]:
+    """A thin blade behind the upper ribs, with a thick lateral border, spine, acromion and glenoid."""
+    top, tip, socket = np.array([76.0, 62, 284]), np.array([122.0, 60, 172]), np.array([124.0, 8, 262])
+    tubes = []
+    for t in np.linspace(0, 1, 12):
+        a, b = top + t * (tip - top), socket + t * (tip - socket)
+        bow = np.array([0.0, 7.0 * (1 - t), 0.0])
+        rows = [(*a, 3.0), *((*((1 - k) * a + k * b + bow * 4 * k * (1 - k)), 2.4) for k in (0.33, 0.66)), (*b, 4.5)]
+        tubes.append(space.tube(mirrored(rows, sign)))
+    spine = [(84, 66, 262, 3.5), (110, 62, 275, 5), (138, 30, 288, 5), (148, 2, 296, 5), (138, -14, 292, 5)]
+    neck = [(120, 14, 260, 8), (128, 4, 266, 11)]
+    return [*tubes, space.tube(mirrored(spine, sign)), space.tube(mirrored(neck, sign))]

@@ -1,0 +1,147 @@
+"""The patient's space: how the reference torso is stretched and bent into one body, and back.
+
+All shapes are written in the coordinates of a reference man of 175 cm, in mm, with the origin at
+the front edge of L1. A `Space` carries these coordinates, and any other smooth field, on one
+lattice of 6 mm that covers every scan region. Volumes of any grid are interpolated from it, so a
+case is the same body in every region and at every resolution.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+from scipy.ndimage import map_coordinates, zoom
+
+from factory.engines.phantom.curves import Tube, tube
+from factory.engines.phantom.population import Build
+from factory.engines.phantom.shapes import Profile
+from manifests.geometry import Grid
+
+__all__ = ["LATTICE", "Space", "interpolate"]
+
+LATTICE = Grid((111, 55, 75), (6.0, 6.0, 6.0), (-219.0, -187.0, -321.0))
+"""Where smooth fields are computed once per body."""
+
+_WARP_MM = 3.2
+_FRONT_MM = -25.0
+_BELLY = Profile({-330: 0.1, -260: 0.35, -200: 0.75, -120: 1.0, -30: 1.0, 60: 0.6, 130: 0.25, 200: 0.1, 300: 0.0})
+_WAIST = Profile({-330: 0.3, -250: 0.4, -180: 0.6, -80: 1.0, 20: 0.9, 90: 0.45, 160: 0.2, 300: 0.0})
+_KYPHOSIS = Profile({-250: 0.0, -100: 0.0, 0: 0.0, 90: 0.5, 180: 1.0, 250: 0.6, 300: -0.2, 380: -1.2})
+_SCOLIOSIS = Profile({-200: 0.0, -130: -0.4, -60: -1.0, 0: 0.0, 80: 0.9, 140: 1.0, 240: 0.2, 380: 0.0})
+
+Axes = tuple[Float[np.ndarray, " z"], Float[np.ndarray, " y"], Float[np.ndarray, " x"]]
+Volume = Float32[np.ndarray, "z y x"]
+
+
+def interpolate(field: Float32[np.ndarray, "zl yl xl"], axes_mm: Axes) -> Volume:
+    """Interpolate a field of the lattice linearly at the points of three world axes (z, y, x) in mm.
+
+    Outside the lattice the field continues with its border value.
+    """
+    origin = LATTICE.origin_mm_xyz[::-1]
+    for axis in (2, 1, 0):
+        place = (np.asarray(axes_mm[axis]) - origin[axis]) / LATTICE.spacing_mm_zyx[axis]
+        place = np.clip(place, 0, field.shape[axis] - 1)
+        low = np.minimum(place.astype(np.intp), field.shape[axis] - 2)
+        weight = (place - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+        start = np.take(field, low, axis=axis)
+        step = np.take(field, low + 1, axis=axis)
+        step -= start
+        step *= weight
+        start += step
+        field = start
+    return field
+
+
+@dataclass(frozen=True)
+class Space:
+    """The map between the reference torso and one body."""
+
+    build: Build
+
+    @cached_property
+    def warp(self) -> Float32[np.ndarray, "3 z y x"]:
+        """Displacement in mm (x, y, z) on the lattice: smooth noise, zero at the origin."""
+        shape = LATTICE.shape_zyx
+        fields = np.stack([self._spread(axis, shape) for axis in self.build.warp]) * np.float32(_WARP_MM)
+        origin = [int(round(-o / 6.0)) for o in LATTICE.origin_mm_xyz[::-1]]
+        return np.asarray(fields - fields[(slice(None), *origin)][:, None, None, None], np.float32)
+
+    @cached_property
+    def grain(self) -> Volume:
+        """Unit noise of about 18 mm on the lattice, for the surfaces of organs."""
+        return self._spread(self.build.grain, LATTICE.shape_zyx)
+
+    @cached_property
+    def coordinates(self) -> tuple[Volume, Volume, Volume]:
+        """Reference coordinates x, y, z in mm of each lattice point."""
+        z, y, x = (v.astype(np.float32) for v in LATTICE.axes_mm())
+        world = (x[None, None, :] - self.warp[0], y[None, :, None] - self.warp[1], z[:, None, None] - self.warp[2])
+        return self._to_reference(world)
+
+    def place(self, points_mm: Float[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Map reference points (x, y, z) to the world of this body."""
+        rigid = self._from_reference(np.asarray(points_mm, np.float64))
+        world = rigid
+        for _ in range(3):
+            world = rigid + self._warp_at(world)
+        return world
+
+    def tube(
+        self,
+        rows: Sequence[Sequence[float]] | Float[np.ndarray, "n 4"],
+        thicker: float = 1.0,
+        step_mm: float = 5.0,
+        squash_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> Tube:
+        """Carry a smooth tube of reference rows (x, y, z, radius) into the world.
+
+        Args:
+            rows: centres and radii in mm; the radii grow with the frame.
+            thicker: a further factor on the radii.
+            step_mm: distance between samples of the result.
+            squash_zyx: see `Tube`.
+        """
+        controls = np.array(rows, np.float64)
+        controls[:, :3] = self.place(controls[:, :3])
+        controls[:, 3] *= self.build.scale * thicker
+        return tube(controls, step_mm, squash_zyx)
+
+    def _warp_at(self, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        index = ((points - LATTICE.origin_mm_xyz) / 6.0)[:, ::-1].T
+        return np.stack([map_coordinates(axis, index, order=1, mode="nearest") for axis in self.warp], axis=1)
+
+    def _to_reference(self, world: tuple[Volume, Volume, Volume]) -> tuple[Volume, Volume, Volume]:
+        sx, sy, sz = self.build.scale_xyz
+        z = world[2] / np.float32(sz)
+        x = (world[0] - self._sideways(z)) / (np.float32(sx) * self._breadth(z))
+        y = (world[1] - self._backward(z)) / np.float32(sy)
+        grown = 1 + np.float32(self.build.belly) * _BELLY(z)
+        y = np.where(y < _FRONT_MM, (y - _FRONT_MM) / grown + _FRONT_MM, y)
+        return np.asarray(x, np.float32), np.asarray(y, np.float32), np.asarray(z, np.float32)
+
+    def _from_reference(self, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        sx, sy, sz = self.build.scale_xyz
+        x, y, z = points.T
+        grown = 1 + self.build.belly * _BELLY(z)
+        y = np.where(y < _FRONT_MM, (y - _FRONT_MM) * grown + _FRONT_MM, y) * sy + self._backward(z)
+        x = x * sx * self._breadth(z) + self._sideways(z)
+        return np.stack([x, y, z * sz], axis=1)
+
+    def _breadth(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+        pelvic = np.clip((-z - 90) / 80, 0, 1)
+        return np.asarray((1 + self.build.waist * _WAIST(z)) * (1 + (self.build.pelvis - 1) * pelvic), np.float32)
+
+    def _backward(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+        return np.asarray(self.build.kyphosis_mm * _KYPHOSIS(z), np.float32)
+
+    def _sideways(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+        return np.asarray(self.build.scoliosis_mm * _SCOLIOSIS(z), np.float32)
+
+    @staticmethod
+    def _spread(coarse: Float32[np.ndarray, "a b c"], shape: tuple[int, int, int]) -> Volume:
+        factors = [n / c for n, c in zip(shape, coarse.shape, strict=True)]
+        field = np.asarray(zoom(coarse, factors, order=3, mode="reflect", grid_mode=False), np.float32)
+        return np.asarray(field / max(float(field.std()), 1e-6), np.float32)

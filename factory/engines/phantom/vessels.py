@@ -1,0 +1,95 @@
+"""Great vessels: aorta and iliac arteries, arch branches, caval and iliac veins, portal and splenic vein."""
+
+import numpy as np
+
+from factory.engines.phantom.canvas import SOFT, Canvas
+from factory.engines.phantom.chest import LOBES
+from factory.engines.phantom.curves import Tube, mirrored
+
+__all__ = ["paint_arteries", "paint_veins"]
+
+_AORTA = [(4, -54, 158, 15), (-10, -60, 176, 16), (-18, -58, 200, 15.5), (-14, -46, 222, 15), (0, -30, 235, 14),
+          (13, -10, 232, 13), (22, 8, 216, 12.7), (25, 16, 190, 12.5), (24, 16, 150, 12), (20, 9, 110, 11.6),
+          (14, -4, 70, 11), (9, -12, 30, 10.2), (7, -15, 0, 9.6), (6, -21, -50, 8.8), (4, -23, -98, 8.4),
+          (3, -22, -108, 8.2)]  # fmt: skip
+_ILIAC = [(3, -22, -106, 6.2), (16, -20, -124, 5.8), (30, -12, -148, 5.6), (46, -8, -172, 5.4), (58, -24, -206, 5.2),
+          (72, -48, -244, 5), (80, -62, -276, 5), (84, -66, -310, 4.8), (86, -60, -400, 4.5)]  # fmt: skip
+_ILIAC_INNER = [(44, -7, -168, 4.2), (48, 10, -184, 4.2), (50, 34, -206, 3.8), (44, 44, -226, 3.0)]
+_CAVA = [(-16, -14, -124, 11), (-19, -20, -98, 11), (-20, -24, -50, 11.2), (-21, -23, 0, 11.5), (-24, -20, 40, 12),
+         (-26, -22, 74, 13), (-28, -32, 98, 13.5), (-30, -40, 112, 13)]  # fmt: skip
+_ILIAC_VEIN = {
+    1.0: [(-16, -14, -124, 8), (4, -10, -136, 7), (28, 0, -158, 6.8), (42, 4, -180, 6.6), (52, -14, -212, 6.4),
+          (64, -38, -246, 6.2), (70, -56, -278, 6.4), (74, -60, -310, 6), (76, -52, -400, 6)],
+    -1.0: [(-16, -14, -122, 8), (-24, -8, -140, 7), (-36, 2, -162, 6.8), (-44, 4, -182, 6.6), (-54, -14, -212, 6.4),
+           (-64, -38, -246, 6.2), (-70, -56, -278, 6.4), (-74, -60, -310, 6), (-76, -52, -400, 6)],
+}  # fmt: skip
+_VEIN_INNER = [(40, 6, -178, 5), (44, 22, -194, 4.8), (44, 42, -216, 4.2)]
+
+
+def paint_arteries(canvas: Canvas) -> None:
+    """Paint arch branches, iliac arteries and the aorta, last and whole."""
+    space, build = canvas.space, canvas.space.build
+    over = (*SOFT, *LOBES, "heart", "esophagus", "iliopsoas_left", "iliopsoas_right", "pancreas", "duodenum",
+            "small_bowel", "liver", "superior_vena_cava", "bronchus_left", "pulmonary_vein")  # fmt: skip
+    wide = build.vessel_scale
+    branches = {
+        "brachiocephalic_trunk": [(-14, -44, 226, 7), (-20, -40, 244, 6.5), (-30, -36, 262, 6)],
+        "subclavian_artery_right": [(-30, -36, 261, 5), (-46, -30, 276, 4.8), (-72, -32, 276, 4.6), (-110, -30, 272, 4.2)],
+        "common_carotid_artery_right": [(-29, -36, 261, 4), (-26, -46, 285, 4), (-26, -42, 330, 4), (-28, -36, 402, 4)],
+        "common_carotid_artery_left": [(-4, -34, 234, 4.4), (8, -36, 256, 4), (22, -46, 288, 4), (25, -42, 330, 4), (28, -36, 402, 4)],
+        "subclavian_artery_left": [(8, -18, 238, 5.2), (20, -20, 262, 5), (42, -28, 277, 4.8), (72, -32, 276, 4.6), (110, -30, 272, 4.2)],
+    }  # fmt: skip
+    for name, rows in branches.items():
+        canvas.draw(name, [space.tube(rows, wide * build.radius(name))], over)
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        name = f"iliac_artery_{side}"
+        rows = [space.tube(mirrored(r, sign), wide * build.radius(name)) for r in (_ILIAC, _ILIAC_INNER)]
+        canvas.draw(name, rows, over)
+    canvas.draw("aorta", [_aorta(canvas)], (*over, "iliac_artery_left", "iliac_artery_right"))
+
+
+def _aorta(canvas: Canvas) -> Tube:
+    """The aorta, of the drawn diameter, more winding with age."""
+    space, build = canvas.space, canvas.space.build
+    rows = np.array(_AORTA, float)
+    sway = build.moved("aorta")[:2] * (0.4 + 0.02 * max(build.age_years - 50, 0))
+    rows[8:14, :2] += sway * np.sin(np.linspace(0, np.pi, 6))[:, None] * (1, 0.4)
+    factor = build.aorta_mm / 24.5 * build.radius("aorta") / build.scale
+    return space.tube(rows, factor)
+
+
+def paint_veins(canvas: Canvas) -> None:
+    """Paint portal and splenic vein, brachiocephalic and caval veins, iliac veins."""
+    space, build = canvas.space, canvas.space.build
+    wide = build.vessel_scale
+    over = (*SOFT, *LOBES, "heart", "liver", "pancreas", "spleen", "iliopsoas_left", "iliopsoas_right", "small_bowel",
+            "duodenum", "thyroid_gland")  # fmt: skip
+    lift = build.moved("pancreas")[2] * 0.8
+    portal = [
+        [(92, 14, 32, 4.5), (70, -2, 28, 5), (46, -18, 22, 5.2), (20, -32, 15, 5.5), (-6, -37, 6, 6.2)],
+        [(-8, -38, -48, 5), (-7, -38, -22, 5.5), (-7, -38, 2, 6.5), (-18, -40, 14, 7), (-34, -42, 26, 7), (-46, -42, 34, 6.5)],
+        [(-44, -42, 33, 6), (-64, -36, 40, 5), (-84, -26, 48, 3.5)],
+        [(-44, -42, 33, 5.5), (-34, -56, 42, 5), (-10, -68, 48, 4), (6, -76, 52, 3)],
+    ]  # fmt: skip
+    tubes = []
+    for rows in portal:
+        moved = np.array(rows, float)
+        moved[:, 2] += lift
+        tubes.append(space.tube(moved, wide * build.radius("portal_vein_and_splenic_vein")))
+    canvas.draw("portal_vein_and_splenic_vein", tubes, over)
+    right = [(-62, -34, 268, 6), (-46, -42, 258, 6.5), (-36, -48, 236, 7)]
+    left = [(62, -38, 268, 6), (40, -56, 256, 6.5), (8, -66, 244, 7), (-20, -62, 234, 7), (-35, -50, 228, 7)]
+    upper = [(-36, -49, 232, 8.5), (-38, -44, 205, 9.5), (-38, -42, 176, 10), (-36, -44, 150, 11)]
+    canvas.draw("brachiocephalic_vein_right", [space.tube(right, wide)], over)
+    canvas.draw("brachiocephalic_vein_left", [space.tube(left, wide)], over)
+    canvas.draw(
+        "superior_vena_cava",
+        [space.tube(upper, wide)],
+        (*over, *(f"brachiocephalic_vein_{s}" for s in ("left", "right"))),
+    )
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        inner = mirrored(_VEIN_INNER, sign)
+        routes = [space.tube(_ILIAC_VEIN[sign], wide), space.tube(inner, wide)]
+        canvas.draw(f"iliac_vena_{side}", routes, over)
+    cava = space.tube(_CAVA, wide * build.radius("inferior_vena_cava"), squash_zyx=(1, 1.15, 0.9))
+    canvas.draw("inferior_vena_cava", [cava], (*over, "iliac_vena_left", "iliac_vena_right"))
