@@ -37,7 +37,7 @@ def _paint_lung(scene: Scene, region: Region, centre: Float64[np.ndarray, "3"], 
     root = _nearest(region, centre - _corner(region, np.asarray(spacing)), np.asarray(spacing))
     twigs = int(np.clip(3600 / step, 700, 3600))
     for number, (height, trunk_mm) in enumerate(((8.0, 7.5), (-14.0, 6.0))):
-        habit = Habit((14, 90, 420, twigs), twig_mm=0.5, trunk_mm=trunk_mm)
+        habit = Habit((30, 140, 500, twigs), twig_mm=0.5, trunk_mm=trunk_mm)
         tree = grow(region.mask, spacing, root + np.array([height, 0, 0]), habit, rng)
         if number == 0:
             _paint_bronchi(values, tree, spacing)
@@ -93,8 +93,11 @@ def _entry_mm(scene: Scene, region: Region, name: str) -> Float64[np.ndarray, "3
     points = np.argwhere(vein.mask) * spacing + _corner(vein, spacing)
     inside = points[(points[:, 0] >= corner[0]) & (points[:, 0] < corner[0] + region.mask.shape[0] * spacing[0])]
     points = inside if len(inside) else points
-    top = points[points[:, 0] == points[:, 0].max()].mean(axis=0)
-    return (top if cava else _closest(points, _centre_mm(region, scene))) - corner
+    if cava:
+        entry = points[points[:, 0] == points[:, 0].max()].mean(axis=0) - corner
+    else:
+        entry = _closest(points, _centre_mm(region, scene)) - corner
+    return entry
 
 
 def _closest(points: Float64[np.ndarray, "n 3"], target: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "3"]:
