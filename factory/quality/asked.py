@@ -76,7 +76,7 @@ def _tumour_reasons(subject: Prompt, measures: Measures) -> Iterator[str]:
     asked: Counter[str] = Counter()
     for tumour in subject.tumours:
         asked[str(tumour.site)] += tumour.count or 1
-    found = Counter(lesion.site for lesion in measures.lesions if lesion.site)
+    found = Counter(lesion.site for lesion in measures.lesions if lesion.organ)
     missing, extra = asked - found, found - asked
     yield from _misplaced(missing, extra)
     for site, number in missing.items():
