@@ -125,7 +125,7 @@ def _lesion_values(
     if not known[lesions].all():
         raise InvalidValueError(
             "lesion layer",
-            got=f"instances {sorted(set(np.unique(lesions)[1:].tolist()) - set(np.flatnonzero(known).tolist()))}",
+            got=f"instances {sorted(set(np.unique(lesions).tolist()) - set(np.flatnonzero(known).tolist()))}",
             need="a record for each instance",
             do="Pass the lesions of the same case's record.",
         )
