@@ -155,6 +155,6 @@ class BuildConfig:
         _at_least("--seed", self.seed, 0)
 
 
-def _at_least(option: str, value: float, least: int) -> None:
+def _at_least(option: str, value: float | int, least: int) -> None:
     if not (math.isfinite(value) and value >= least):
         raise InvalidValueError(option, got=str(value), need=f"{least} or more", do="Correct the option.")

@@ -45,11 +45,11 @@ TOY_PRESET = Preset("toy", 24.0, purpose="tests of whatever surrounds engines")
 """27 x 13 x 18 voxels."""
 
 _ORGANS = {  # centre and half axes in mm, both x, y, z in the torso frame
-    "body": ((0, -20, 0), (170, 120, 400)),
-    "liver": ((-70, -60, 20), (75, 60, 70)),
-    "spleen": ((100, -10, 40), (35, 35, 50)),
-    "kidney_right": ((-65, 30, -60), (30, 30, 60)),
-    "kidney_left": ((65, 30, -60), (30, 30, 60)),
+    "body": ((0.0, -20.0, 0.0), (170.0, 120.0, 400.0)),
+    "liver": ((-70.0, -60.0, 20.0), (75.0, 60.0, 70.0)),
+    "spleen": ((100.0, -10.0, 40.0), (35.0, 35.0, 50.0)),
+    "kidney_right": ((-65.0, 30.0, -60.0), (30.0, 30.0, 60.0)),
+    "kidney_left": ((65.0, 30.0, -60.0), (30.0, 30.0, 60.0)),
 }
 
 
@@ -73,10 +73,10 @@ class Behaviour:
 
     seconds: float = 0.0
     rejected: float = 0.0
-    crash_age: float | None = None
-    hang_age: float | None = None
-    raise_age: float | None = None
-    scarce_age: float | None = None
+    crash_age: int | None = None
+    hang_age: int | None = None
+    raise_age: int | None = None
+    scarce_age: int | None = None
 
     def meet(self, age: float | None) -> None:
         """Let a patient of this age meet what is in store."""
@@ -113,7 +113,7 @@ class ToyMasks(MaskModel):
         for tumour in request.subject.tumours:
             organ = anatomy == structure(str(tumour.site)).id
             middle = _ORGANS[str(tumour.site)][0]
-            sphere = _ellipsoid(request.grid, middle, [max(tumour.size_mm or 0, 40) / 2] * 3) & organ
+            sphere = _ellipsoid(request.grid, middle, [max(tumour.size_mm or 0.0, 40.0) / 2] * 3) & organ
             if sphere.any():
                 lesions[sphere] = len(records) + 1
                 records.append(_lesion(len(records) + 1, tumour, sphere, request.grid))
@@ -137,7 +137,7 @@ class ToyImages(ImageModel):
         return ct
 
 
-def toy_prompts(ages: Iterable[float]) -> tuple[PromptRow, ...]:
+def toy_prompts(ages: Iterable[int]) -> tuple[PromptRow, ...]:
     """Prompts that the toy can draw: one for each age, with a liver tumour."""
     tumour = Tumour(organ="liver", site="liver", count=1, size_mm=60)
     prompts = (Prompt(patient=Patient(age_years=age), tumours=(tumour,)) for age in ages)

@@ -42,7 +42,7 @@ def toy_run(tmp_path: Path) -> MakeRun:
     def make(
         n: int = 6,
         *,
-        ages: tuple[float, ...] = (50, 51, 52, 53),
+        ages: tuple[int, ...] = (50, 51, 52, 53),
         behaviour: Behaviour | None = None,
         workers: WorkerConfig | None = None,
         out: str = "dataset",
