@@ -140,7 +140,8 @@ def totalsegmentator_source(folder: Path, overrides: Names | None = None) -> Sou
     masks = {subject: sorted((subject / "segmentations").glob("*.nii.gz")) for subject in subjects}
     classes = dict(enumerate(sorted({_stem(path) for paths in masks.values() for path in paths}), 1))
     meanings = label_map(classes, overrides)
-    values = {classes[value]: value for value in sorted(meanings, key=lambda value: _painted_at(meanings[value]))}
+    painted = [value for value, meaning in meanings.items() if meaning != Meaning()]
+    values = {classes[value]: value for value in sorted(painted, key=lambda value: _painting_order(meanings[value]))}
     meta = _meta(folder / "meta.csv")
     cases = [
         SourceCase(
@@ -155,15 +156,15 @@ def totalsegmentator_source(folder: Path, overrides: Names | None = None) -> Sou
     return Source(folder, "totalsegmentator", _named(cases), meanings)
 
 
-def _painted_at(meaning: Meaning) -> int:
+def _binary(masks: list[Path], values: dict[str, int]) -> tuple[tuple[Path, int | None], ...]:
+    """Masks with their values, in the order of `values`; the later covers the earlier, and others are left out."""
+    files = {_stem(path): path for path in masks}
+    return tuple((files[name], value) for name, value in values.items() if name in files)
+
+
+def _painting_order(meaning: Meaning) -> int:
     """Position in TotalSegmentator's order of painting: structures by id, then lesions."""
     return structure(meaning.structure).id if meaning.structure else 256
-
-
-def _binary(masks: list[Path], values: dict[str, int]) -> tuple[tuple[Path, int | None], ...]:
-    """Masks with their values, in the order of `values`; the later covers the earlier."""
-    order = list(values)
-    return tuple((path, values[_stem(path)]) for path in sorted(masks, key=lambda path: order.index(_stem(path))))
 
 
 def _stem(path: Path) -> str:
