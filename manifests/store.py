@@ -140,7 +140,7 @@ def read_grid(path: Path) -> Grid:
     try:
         group = json.loads((path / "zarr.json").read_bytes())
         return Grid(**{name: tuple(values) for name, values in group["attributes"]["factory"]["grid"].items()})
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise _corrupt(path, f"no readable grid ({error})", "an OME-Zarr group with a `factory` attribute") from error
 
 
@@ -153,7 +153,7 @@ def open_layer(path: Path, layer: LayerName) -> "zarr.Array[Any]":
     entry = LAYERS[layer]
     try:
         array = zarr.open_array(path / entry.path, mode="r", zarr_format=3)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise _corrupt(path / entry.path, f"unreadable metadata ({error})", "a Zarr v3 array") from error
     if array.dtype != entry.dtype:
         raise _corrupt(path / entry.path, f"dtype {array.dtype}", str(entry.dtype))
