@@ -156,7 +156,9 @@ def _organ(name: str) -> str | None:
 
 def _place(part: Clause, mention: Mention, strong: bool) -> Mention | None:
     """The place of a tumour word: the finest of those that belong to it."""
-    places = [m for m in part.mentions if m.value("place") is not None and not _reached(part, m)]
+    places = [
+        m for m in part.mentions if m.value("place") is not None and not m.value("region") and not _reached(part, m)
+    ]
     base = part.start
     before = [
         m
