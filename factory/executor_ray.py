@@ -51,6 +51,8 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_S = 1800.0
 _PATIENCE_S = 600.0
 """How long no worker may be ready before the run gives up."""
+_STILLBORN = 3
+"""How many workers in a row may die before any was ever ready."""
 _GRACE_S = 15.0
 """How long after a worker's death its node may turn out to be gone."""
 _POLL_S = 0.5
@@ -105,6 +107,7 @@ class _Worker:
     ready_seconds: float = 0.0
     suspect: Job | None = None
     lost_at: float = 0.0
+    stillborn: str = ""
 
     @property
     def ready(self) -> bool:
@@ -124,7 +127,7 @@ class _Worker:
         except RayError as error:
             self.greet_at = now + _POLL_S
             if isinstance(error, ActorDiedError):
-                self.actor = None
+                self.actor, self.stillborn = None, describe(error)
             return
         if isinstance(node, Exception):
             raise node
@@ -165,6 +168,7 @@ class RayExecutor(Executor):
         self._crew: list[_Worker] = []
         self._backlog: deque[Job] = deque()
         self._attempts: Counter[str] = Counter()
+        self._births = 0
 
     def run(self, agenda: Agenda) -> Iterator[Outcome]:
         """Make every job of the agenda, as workers come free."""
@@ -252,6 +256,7 @@ class RayExecutor(Executor):
         now = time.monotonic()
         if not worker.tickets:
             worker.welcome(now)
+            self._count_births(worker)
             return
         ticket = worker.tickets.popleft()
         started, worker.running_since = worker.running_since, now
@@ -273,6 +278,13 @@ class RayExecutor(Executor):
             yield from self._charge(ticket.job, describe(result))
         else:
             raise result
+
+    def _count_births(self, worker: _Worker) -> None:
+        """Give up where workers cannot even start, e.g. where our packages are not installed."""
+        stillborn, worker.stillborn = worker.stillborn, ""
+        self._births = 0 if worker.ready else self._births + bool(stillborn)
+        if self._births >= _STILLBORN:
+            raise _cannot_start(stillborn)
 
     def _stop(self, worker: _Worker, now: float) -> None:
         """Kill a worker's process; Ray starts it again."""
@@ -322,6 +334,15 @@ def _nobody_there(seconds: float) -> WorkerError:
         got=f"no worker ready for {seconds:.0f} s",
         need="a node with a free core (and GPU, where asked) for a worker",
         do="Check `ray status`, --workers and --gpus-per-worker, then run the same command again: it resumes.",
+    )
+
+
+def _cannot_start(why: str) -> WorkerError:
+    return WorkerError(
+        "Ray",
+        got=f"workers that die as they start: {why}",
+        need="this project and its engines installed on every node",
+        do="Repair the nodes, then run the same command again: it resumes.",
     )
 
 
