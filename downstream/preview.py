@@ -10,7 +10,6 @@ import colorsys
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +48,16 @@ _COLOURS = {
     "urinary_bladder": "#62d2e0",
     "lung": "#5b7db1",
     "heart": "#e86a6a",
+    "spinal_cord": "#f7e08b",
+    "bones": "#cfc9bd",
+    "arteries": "#ff6f61",
+    "veins": "#6f8dff",
+    "airways": "#8fd3e8",
     "prostate": "#c58bb5",
     "uterus": "#e39ac0",
 }
-_TISSUE_COLOURS = {"bone": "#cfc9bd", "artery": "#ff6f61", "vein": "#6f8dff", "airway": "#8fd3e8", "nervous": "#f7e08b"}
-_TISSUE_NAMES = {"bone": "bones", "artery": "arteries", "vein": "veins", "airway": "airways", "nervous": "nerves"}
+_TISSUES = {"bone": "bones", "artery": "arteries", "vein": "veins", "airway": "airways", "heart": "heart"}
+"""Tissues whose structures are drawn as one family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +160,8 @@ def windowed(ct_hu: Int16[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "row
 
 def colour_of(family: str) -> str:
     """Colour of a family as #rrggbb, the same in every picture."""
-    for colours in (_COLOURS, {_TISSUE_NAMES[tissue]: colour for tissue, colour in _TISSUE_COLOURS.items()}):
-        if family in colours:
-            return colours[family]
+    if family in _COLOURS:
+        return _COLOURS[family]
     hue = hashlib.sha256(family.encode()).digest()[0] / 256
     red, green, blue = colorsys.hls_to_rgb(hue, 0.66, 0.6)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
@@ -231,11 +234,8 @@ def _contours(
             yield (np.asarray(line, np.float64) - 1.5) * np.array([spacing[1], spacing[0]])
 
 
-@cache
 def _family(entry: Structure) -> str | None:
     """Family under which a structure is drawn and listed; None for what would hide the rest."""
     if entry.tissue in _UNDRAWN:
         return None
-    if entry.tissue in _TISSUE_NAMES:
-        return _TISSUE_NAMES[entry.tissue]
-    return entry.group if entry.group != "undivided" else entry.name
+    return _TISSUES.get(entry.tissue) or (entry.group if entry.group != "undivided" else entry.name)

@@ -53,26 +53,25 @@ def write_page(pictures: Sequence[Picture], path: Path, dataset: Dataset, total:
 
 def _article(picture: Picture) -> str:
     record = picture.record
-    total = sum(plane.width_mm for plane in picture.planes)
-    planes = "".join(_figure(plane, plane.width_mm / total) for plane in picture.planes)
+    widths = ";".join(f"--{plane.name}:{plane.width_mm:.0f}fr" for plane in picture.planes)
     legend = "".join(
         f'<li><i style="background:{colour_of(name)}"></i>{escape(name.replace("_", " "))}</li>'
         for name in picture.families
     )
     return (
         f"<article><h2>{escape(record.prompt_text or 'No prompt')}</h2>"
-        f'<div class="body"><div><div class="planes">{planes}</div><ul class="legend">{legend}</ul></div>'
-        f"<div>{_table(record)}<p><code>{escape(record.case_id)}</code></p></div></div></article>"
+        f'<div class="planes" style="{widths}">{"".join(map(_figure, picture.planes))}'
+        f'<div class="facts">{_table(record)}<code>{escape(record.case_id)}</code></div>'
+        f'<ul class="legend">{legend}</ul></div></article>'
     )
 
 
-def _figure(plane: Plane, share: float) -> str:
+def _figure(plane: Plane) -> str:
     size = f"{plane.width_mm:.1f}", f"{plane.height_mm:.1f}"
     return (
-        f'<figure style="flex:{share:.4f} 1 0"><svg viewBox="0 0 {size[0]} {size[1]}" role="img"'
+        f'<figure class="{plane.name}"><svg viewBox="0 0 {size[0]} {size[1]}" role="img"'
         f' aria-label="{plane.name} slice"><image href="data:image/png;base64,{_png(plane)}" width="{size[0]}"'
-        f' height="{size[1]}" preserveAspectRatio="none"/>{"".join(map(_path, plane.outlines))}</svg>'
-        f"<figcaption>{plane.name}</figcaption></figure>"
+        f' height="{size[1]}" preserveAspectRatio="none"/>{"".join(map(_path, plane.outlines))}</svg></figure>'
     )
 
 
@@ -103,12 +102,13 @@ def _rows(record: CaseRecord) -> Iterator[tuple[str, str, str]]:
     for label, read in _ROWS:
         asked, drawn, measured = (read(of) for of in (record.requested, record.drawn, record.measured))
         if asked or drawn or measured:
-            silent = f"<em>unstated; drawn: {escape(str(drawn))}</em>" if drawn else "<em>unstated</em>"
-            yield (
-                label,
-                escape(str(asked)) if asked else silent,
-                escape(str(measured)) if measured else "<em>&ndash;</em>",
-            )
+            silent = f"<em>unstated; drawn: {_cell(drawn)}</em>" if drawn else "<em>unstated</em>"
+            yield label, _cell(asked) or silent, _cell(measured) or "<em>&ndash;</em>"
+
+
+def _cell(value: Any) -> str:
+    """Escaped text of an attribute, empty where it has no value."""
+    return escape(str(value).replace("_", " ")) if value else ""
 
 
 def _tumour_text(tumour: TumourAttributes) -> str:
@@ -116,4 +116,5 @@ def _tumour_text(tumour: TumourAttributes) -> str:
     side = f"{tumour.side} " if tumour.side and tumour.side not in place else ""
     size = f", {tumour.size_mm:.0f} mm" if tumour.size_mm else ""
     stage = " ".join(filter(None, (tumour.t_stage, tumour.n_stage, tumour.m_stage)))
-    return f"{tumour.count or '?'} \u00d7 {side}{place}{size}{f', {stage}' if stage else ''}"
+    count = f"{tumour.count} \u00d7 " if tumour.count else ""
+    return f"{count}{side}{place}{size}{f', {stage}' if stage else ''}"

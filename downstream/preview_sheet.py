@@ -18,9 +18,9 @@ from downstream.preview import TUMOUR, Outline, Picture, Plane, colour_of
 __all__ = ["write_sheet"]
 
 _BACKGROUND, _PANEL, _TEXT, _MUTED = "#0b0e14", "#11161f", "#e8ecf3", "#8b95a7"
-_MM_PER_INCH, _DPI = 105.0, 150
-_GAP_MM, _HEAD_MM, _TEXT_MM = 14.0, 60.0, 330.0
-_POINTS, _LINE_MM, _COLUMN_CHARACTERS = 9.5, 19.0, 41
+_MM_PER_INCH, _DPI = 105.0, 110
+_GAP_MM, _HEAD_MM, _TEXT_MM = 14.0, 60.0, 430.0
+_LINE_MM, _LEGEND_MM, _CHARACTERS, _LEGEND_COLUMNS = 27.0, 20.0, 46, 3
 
 
 def write_sheet(pictures: Sequence[Picture], path: Path, title: str) -> None:
@@ -40,10 +40,10 @@ def write_sheet(pictures: Sequence[Picture], path: Path, title: str) -> None:
     axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="equal")
     axes.axis("off")
     axes.text(
-        _GAP_MM * 1.5, 0.55 * _HEAD_MM, title, color=_TEXT, fontsize=17, va="center", weight="bold", parse_math=False
+        _GAP_MM * 1.5, 0.55 * _HEAD_MM, title, color=_TEXT, fontsize=20, va="center", weight="bold", parse_math=False
     )
     note = f"{len(pictures)} cases · W 400 L 40 HU · patient's left on the image's right"
-    axes.text(size[0] - _GAP_MM * 1.5, 0.55 * _HEAD_MM, note, color=_MUTED, fontsize=11, va="center", ha="right")
+    axes.text(size[0] - _GAP_MM * 1.5, 0.55 * _HEAD_MM, note, color=_MUTED, fontsize=13, va="center", ha="right")
     for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
         corner = (_GAP_MM + column * (card[0] + _GAP_MM), _HEAD_MM + _GAP_MM + row * (card[1] + _GAP_MM))
@@ -66,12 +66,12 @@ def _card_size(pictures: Sequence[Picture]) -> tuple[float, float]:
 
 def _caption(picture: Picture) -> list[str]:
     record = picture.record
-    return textwrap.wrap(record.prompt_text or "no prompt", _COLUMN_CHARACTERS)
+    return textwrap.wrap(record.prompt_text or "no prompt", _CHARACTERS)
 
 
 def _text_height(picture: Picture) -> float:
-    legend = math.ceil(len(picture.families) / 2)
-    return (len(_caption(picture)) + legend + 2.5) * _LINE_MM
+    legend = math.ceil(len(picture.families) / _LEGEND_COLUMNS)
+    return (len(_caption(picture)) + 2) * _LINE_MM + (legend + 0.5) * _LEGEND_MM
 
 
 def _draw_card(axes: Axes, picture: Picture, corner: tuple[float, float], card: tuple[float, float]) -> None:
@@ -99,6 +99,7 @@ def _draw_plane(axes: Axes, plane: Plane, corner: tuple[float, float]) -> None:
         vmax=255,
         extent=(x, x + plane.width_mm, y + plane.height_mm, y),
         interpolation="bilinear",
+        zorder=2,
         aspect="equal",
     )
     for outline in plane.outlines:
@@ -110,6 +111,7 @@ def _draw_plane(axes: Axes, plane: Plane, corner: tuple[float, float]) -> None:
                 facecolor=to_rgba(colour, 0.4 if tumour else 0.2),
                 edgecolor=colour,
                 linewidth=1.5 if tumour else 0.8,
+                zorder=3,
             )
         )
 
@@ -124,13 +126,13 @@ def _write_text(axes: Axes, picture: Picture, corner: tuple[float, float]) -> No
     x, y = corner
     lines = _caption(picture)
     for number, line in enumerate(lines):
-        axes.text(x, y + number * _LINE_MM, line, color=_TEXT, fontsize=_POINTS, va="center", parse_math=False)
-    y += (len(lines) + 0.1) * _LINE_MM
-    axes.text(x, y, picture.record.case_id, color=_MUTED, fontsize=7, va="center", family="monospace", parse_math=False)
-    y += 1.2 * _LINE_MM
-    half = math.ceil(len(picture.families) / 2)
+        axes.text(x, y + number * _LINE_MM, line, color=_TEXT, fontsize=13, va="center", parse_math=False)
+    y += len(lines) * _LINE_MM
+    axes.text(x, y, picture.record.case_id, color=_MUTED, fontsize=9, va="center", family="monospace", parse_math=False)
+    y += 1.1 * _LINE_MM
+    rows = math.ceil(len(picture.families) / _LEGEND_COLUMNS)
     for number, family in enumerate(picture.families):
-        column, row = divmod(number, half)
-        left, middle = x + column * 0.5 * _TEXT_MM, y + row * _LINE_MM
-        axes.plot([left + 5], [middle], "s", color=colour_of(family), markersize=6)
-        axes.text(left + 16, middle, family.replace("_", " "), color=_MUTED, fontsize=8, va="center")
+        column, row = divmod(number, rows)
+        left, middle = x + column * _TEXT_MM / _LEGEND_COLUMNS, y + row * _LEGEND_MM
+        axes.plot([left + 5], [middle], "s", color=colour_of(family), markersize=7)
+        axes.text(left + 16, middle, family.replace("_", " "), color=_MUTED, fontsize=10, va="center")
