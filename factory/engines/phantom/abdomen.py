@@ -47,14 +47,14 @@ def _paint_kidney(canvas: Canvas, side: str, sign: float) -> None:
     name = f"kidney_{side}"
     move = canvas.space.build.moved(name)
     x0, y0, z0 = sign * 70 + move[0] * 0.6, 22 + 0.5 * move[1], (-19 if sign > 0 else -32) + 1.6 * move[2]
-    frame = _turn(sign * (-38 + 5 * canvas.space.build.lean["kidney_turn"]), -12, sign * 11)
+    frame = _turn(sign * (38 + 5 * canvas.space.build.lean["kidney_turn"]), -12, sign * 11)
 
     def shape(box: Box) -> Volume:
         xyz = box.xyz
-        bean = ellipsoid(xyz, (x0, y0, z0), (24, 30, 56), frame)
-        hilum = (x0 - sign * 21, y0 - 17, z0)
-        sinus = ellipsoid(xyz, hilum, (15, 17, 21), frame)
-        return smooth_max(bean, -sinus, 9.0) + 0.8 * box.at(canvas.space.grain)
+        bean = ellipsoid(xyz, (x0, y0, z0), (29, 25, 55), frame)
+        hilum = (x0 - sign * 17, y0 - 13, z0)
+        sinus = ellipsoid(xyz, hilum, (19, 9.5, 25), frame)
+        return smooth_max(bean, -sinus, 6.0) + 0.8 * box.at(canvas.space.grain)
 
     reach = np.array([52.0, 50, 80])
     canvas.fill(name, canvas.box((x0, y0, z0) - reach, (x0, y0, z0) + reach), shape)
@@ -68,11 +68,11 @@ def _paint_spleen(canvas: Canvas, torso: Torso) -> None:
 
     def shape(box: Box) -> Volume:
         xyz = box.xyz
-        whole = ellipsoid(xyz, (104 + dx * 0.3, 22 + dy, 34 + dz), (34, 54, 52), frame)
-        hollow = ellipsoid(xyz, (58, -14 + dy, 38 + dz), (36, 52, 60), frame)
+        whole = ellipsoid(xyz, (106 + dx * 0.3, 24 + dy, 34 + dz), (36, 54, 54), frame)
+        hollow = ellipsoid(xyz, (56, -20 + dy, 38 + dz), (34, 50, 62), frame)
         return smooth_max(whole, -hollow, 10.0) + 1.2 * box.at(canvas.space.grain)
 
-    canvas.fill("spleen", canvas.box((40, -60, -60), (140, 92, 110)), shape, SOFT, _below(torso, 1.5, 1.0))
+    canvas.fill("spleen", canvas.box((40, -60, -60), (140, 92, 110)), shape, SOFT, _below(torso, 0.6, 0.6))
 
 
 def _paint_liver(canvas: Canvas, torso: Torso) -> None:
@@ -93,7 +93,7 @@ def _paint_liver(canvas: Canvas, torso: Torso) -> None:
         return smooth_max(organ, column, 8.0) + 1.8 * grain
 
     def inside(box: Box) -> Bool[np.ndarray, "z y x"]:
-        return (box.at(torso.above) < -1.5) & (box.at(torso.cavity) < -1.0)
+        return (box.at(torso.above) < -0.6) & (box.at(torso.cavity) < -0.6)
 
     canvas.fill("liver", canvas.box((-150, -135, -105), (110, 88, 125)), shape, SOFT, inside)
 
@@ -174,9 +174,9 @@ def _paint_adrenal(canvas: Canvas, side: str, sign: float) -> None:
     tubes = []
     for t in np.linspace(0, 1, 6):
         z, spread = z0 + 26 * t, 1.0 - 0.55 * t
-        top = (x0, y0 + 3 * t, z, 2.3)
+        top = (x0, y0 + 3 * t, z, 3.0)
         tubes += [
-            space.tube([top, (x0 + sign * 9 * spread, y0 + 15 * spread, z, 1.8)], thicker),
-            space.tube([top, (x0 - sign * 3 * spread, y0 + 16 * spread, z, 1.8)], thicker),
+            space.tube([top, (x0 + sign * 9 * spread, y0 + 15 * spread, z, 2.5)], thicker),
+            space.tube([top, (x0 - sign * 3 * spread, y0 + 16 * spread, z, 2.5)], thicker),
         ]
     canvas.draw(name, tubes, (*SOFT, f"kidney_{side}", "liver", "spleen", "stomach", "pancreas"))

@@ -21,8 +21,8 @@ _COURSE = {
     "colon_ascending": [(-74, -48, -178, 14), (-84, -46, -160, 25), (-94, -34, -128, 26), (-99, -14, -96, 24),
                         (-99, 2, -68, 23), (-94, -6, -52, 22)],
     "colon_transverse": [(-84, -40, -50, 21), (-70, -74, -62, 21), (-40, -92, -82, 20), (0, -96, -88, 20),
-                         (40, -92, -70, 20), (74, -72, -32, 20), (96, -38, 4, 20), (106, -12, 20, 19)],
-    "colon_descending": [(114, 8, 8, 18), (114, 24, -28, 16.5), (108, 26, -74, 16), (103, 14, -118, 15.5),
+                         (40, -92, -70, 20), (74, -72, -34, 20), (96, -52, -2, 19), (108, -30, 14, 18)],
+    "colon_descending": [(115, -8, 4, 17), (115, 14, -34, 16), (109, 22, -76, 15.5), (103, 14, -118, 15.5),
                          (98, -12, -158, 15)],
     "colon_sigmoid": [(84, -40, -188, 15), (56, -56, -206, 15), (22, -46, -190, 15.5), (-8, -30, -182, 15.5),
                       (-26, -4, -198, 15), (-12, 26, -206, 15)],
@@ -33,6 +33,7 @@ _DUODENUM = [(-24, -62, -16, 9), (-38, -58, -10, 12), (-50, -42, -14, 12.5), (-5
              (-22, -40, -80, 11.5), (4, -46, -77, 11), (26, -40, -64, 11), (34, -42, -44, 11)]  # fmt: skip
 _SOLID = ("liver", "spleen", "stomach", "pancreas", "gallbladder", "kidney_left", "kidney_right", "duodenum")
 _STEP_MM = 4.0
+_CALIBRE_MM = 13.0
 
 
 def paint_duodenum(canvas: Canvas) -> None:
@@ -84,7 +85,7 @@ def paint_colon(canvas: Canvas) -> None:
         where = np.flatnonzero(segment == index)
         where = np.arange(where[0], min(where[-1] + 2, len(line)))
         route = Tube(line[where, :3], line[where, 3])
-        route = _of_volume(route, build.volumes_ml[name])
+        route = _of_volume(route, build.volumes_ml[name] * 0.88)
         along = np.arange(len(where)) * _STEP_MM
         pitch = _HAUSTRA_MM.get(name)
         waves = 1.0 if pitch is None else 1 + 0.13 * np.cos(2 * np.pi * along / pitch + index)
@@ -106,7 +107,7 @@ def _wander(canvas: Canvas) -> Tube:
     start, stop = space.place(np.array([(40.0, -50, -46), (-66.0, -52, -172)]))
     order = _chain(knots, start)
     jitter = build.jitter[: len(order)]
-    radii = build.scale * 13.0 * np.clip(1 + 0.12 * jitter[:, 3], 0.7, 1.3)
+    radii = build.scale * _CALIBRE_MM * np.clip(1 + 0.12 * jitter[:, 3], 0.7, 1.3)
     path = np.vstack([start, knots[order] + 3.0 * jitter[:, :3].clip(-1.5, 1.5), stop])
     rows = np.column_stack([path, np.concatenate([[11.0], radii, [10.0]])])
     route = tube(rows, _STEP_MM)
@@ -119,7 +120,7 @@ def _free_points(canvas: Canvas) -> Float64[np.ndarray, "n 3"]:
     space, build = canvas.space, canvas.space.build
     free = canvas.labels == structure("visceral_fat").id
     room = distance_transform_edt(free, canvas.grid.spacing_mm_zyx)
-    pitch = 27.0 * build.scale
+    pitch = 31.0 * build.scale
     low, high = space.place(np.array([(-105.0, -112, -238), (105.0, 12, -22)]))
     axes = [np.arange(a, b, p) for a, b, p in zip(low, high, (pitch, pitch * 0.92, pitch * 0.92), strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -127,7 +128,11 @@ def _free_points(canvas: Canvas) -> Float64[np.ndarray, "n 3"]:
     points = points + build.jitter[order, :3].clip(-2, 2) * 4.5
     index = np.rint((points - canvas.grid.origin_mm_xyz)[:, ::-1] / canvas.grid.spacing_mm_zyx).astype(int)
     index = np.clip(index, 0, np.array(canvas.grid.shape_zyx) - 1)
-    return points[room[tuple(index.T)] > 7.0]
+    points = points[room[tuple(index.T)] > 9.0]
+    length = build.volumes_ml["small_bowel"] * 1000 / (np.pi * (_CALIBRE_MM * build.scale) ** 2)
+    centre = space.place(np.array([(14.0, -60, -108)]))[0]
+    near = np.argsort(np.linalg.norm((points - centre) * (0.8, 0.7, 0.62), axis=1), kind="stable")
+    return points[np.sort(near[: max(12, int(length / (1.12 * pitch)))])]
 
 
 def _chain(points: Float64[np.ndarray, "n 3"], start: Float64[np.ndarray, " 3"]) -> list[int]:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 from scipy import ndimage
 
+from factory.engines.phantom.cones import Cones
 from factory.engines.phantom.curves import Tube
 from factory.engines.phantom.space import Space, interpolate
 from manifests.anatomy import structure
@@ -119,11 +120,10 @@ class Canvas:
         """
         if name in self.space.build.absent:
             return
-        allowed, id = _lut((*over, name)), structure(name).id
-        for item in tubes:
-            for start in range(max(len(item.points_mm) - 1, 1)):
-                self._cone(item, start, allowed, id)
-            self._thread(item, allowed, id)
+        tubes = list(tubes)
+        index = np.concatenate([self._cones(tubes), self._threads(tubes)])
+        index = index[_lut(over)[self.labels.ravel()[index]]]
+        self.labels.ravel()[index] = structure(name).id
 
     def tidy(self, names: Iterable[str], instead: Callable[[str], str]) -> None:
         """Keep the largest 26-connected part of each structure; other parts become another tissue."""
@@ -161,44 +161,24 @@ class Canvas:
         first, last = np.maximum(first, 0), np.minimum(last, self.grid.shape_zyx)
         return tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))  # type: ignore[return-value]
 
-    def _cone(self, item: Tube, start: int, allowed: Bool[np.ndarray, "256"], id: int) -> None:
-        """Paint the round cone from one centre to the next."""
-        stop = min(start + 1, len(item.points_mm) - 1)
-        a, b = item.points_mm[start], item.points_mm[stop]
-        ra, rb = item.radii_mm[start], item.radii_mm[stop]
-        squash = np.array(item.squash_zyx)
-        reach = max(ra, rb) / squash[::-1]
-        part = self._slices(np.minimum(a, b) - reach, np.maximum(a, b) + reach)
-        if any(s.start >= s.stop for s in part):
-            return
-        rel = [
-            ((axis[s] - origin) * k).astype(np.float32).reshape([-1 if i == j else 1 for j in range(3)])
-            for i, (axis, s, origin, k) in enumerate(zip(self._axes, part, a[::-1], squash, strict=True))
-        ]
-        run = (b - a)[::-1] * squash
-        length = float(run @ run)
-        square = rel[0] ** 2 + rel[1] ** 2 + rel[2] ** 2
-        if length > 1e-9:
-            dot = sum((r * np.float32(v) for r, v in zip(rel, run, strict=True)), start=np.float32(0))
-            t = np.clip(dot / np.float32(length), 0, 1)
-            square += t * (t * np.float32(length) - 2 * dot)
-            radius = np.float32(ra) + t * np.float32(rb - ra)
-        else:
-            radius = np.float32(ra)
-        view = self.labels[part]
-        view[(square < radius * radius) & allowed[view]] = id
+    def _cones(self, tubes: list[Tube]) -> Int64[np.ndarray, " n"]:
+        """Flat indices of the voxels in the round cones between successive centres of all tubes."""
+        cones = Cones.of(tubes, self.grid)
+        found = [np.zeros(0, np.int64)]
+        for part in cones.batches():
+            item, *inside = part.inside()
+            index = part.first[item] + np.stack(inside, axis=1)
+            index = index[((index >= 0) & (index < self.grid.shape_zyx)).all(axis=1)]
+            found.append(np.ravel_multi_index(tuple(index.T), self.grid.shape_zyx))
+        return np.concatenate(found)
 
-    def _thread(self, item: Tube, allowed: Bool[np.ndarray, "256"], id: int) -> None:
-        """Paint the voxels that the centreline passes."""
+    def _threads(self, tubes: list[Tube]) -> Int64[np.ndarray, " n"]:
+        """Flat indices of the voxels that the centrelines pass."""
         step = 0.45 * min(self.grid.spacing_mm_zyx)
-        runs = np.linalg.norm(np.diff(item.points_mm, axis=0), axis=1)
-        along = np.concatenate([[0.0], np.cumsum(runs)])
-        even = np.linspace(0, along[-1], int(np.ceil(along[-1] / step)) + 1)
-        points = np.stack([np.interp(even, along, column) for column in item.points_mm.T], axis=1)
-        index = np.rint((points - self.grid.origin_mm_xyz)[:, ::-1] / self.grid.spacing_mm_zyx).astype(int)
-        index = index[((index >= 0) & (index < self.grid.shape_zyx)).all(axis=1)].T
-        keep = allowed[self.labels[tuple(index)]]
-        self.labels[tuple(index[:, keep])] = id
+        points = np.concatenate([tube.sampled(step) for tube in tubes])
+        index = np.rint((points - self.grid.origin_mm_xyz)[:, ::-1] / self.grid.spacing_mm_zyx).astype(np.int64)
+        index = index[((index >= 0) & (index < self.grid.shape_zyx)).all(axis=1)]
+        return np.ravel_multi_index(tuple(index.T), self.grid.shape_zyx)
 
 
 def _lut(names: Iterable[str]) -> Bool[np.ndarray, "256"]:

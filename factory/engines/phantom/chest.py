@@ -18,8 +18,8 @@ LOBES = (
 )  # fmt: skip
 
 # Half breadth of the mediastinum at its front (behind the sternum), middle and back, by height.
-_FRONT_WIDTH = Profile({50: 34, 90: 30, 130: 12, 165: 5, 205: 6, 235: 22, 262: 34})
-_MIDDLE_WIDTH = Profile({50: 36, 120: 36, 170: 36, 200: 33, 230: 30, 262: 24})
+_FRONT_WIDTH = Profile({50: 34, 90: 30, 130: 11, 165: 4, 205: 5, 235: 22, 262: 34})
+_MIDDLE_WIDTH = Profile({50: 34, 120: 33, 170: 34, 200: 32, 230: 30, 262: 24})
 _BACK_WIDTH = Profile({50: 26, 120: 24, 200: 22, 262: 22})
 
 
@@ -34,14 +34,14 @@ def paint_lungs(canvas: Canvas, torso: Torso) -> None:
         return
     x, y, z = box.xyz
     grain = box.at(canvas.space.grain)
-    lung = np.maximum(box.at(torso.cage) + 1.5, 1.5 - box.at(torso.above))
+    lung = np.maximum(box.at(torso.cage) + 0.6, 0.7 - box.at(torso.above))
     lung = smooth_max(lung, -_mediastinum(x, y, z), 10.0)
     heart = _heart(canvas, (x, y, z))
-    lung = smooth_max(lung, 5.0 + canvas.levels_mm.get("heart", 0.0) - heart, 8.0)
+    lung = smooth_max(lung, 2.5 + canvas.levels_mm.get("heart", 0.0) - heart, 5.0)
     shift = canvas.space.build.moved("lung_fissure")
-    ahead_left = z - (150 + shift[2] + 0.85 * y) + 2.5 * grain
-    ahead_right = z - (140 + shift[1] + 0.85 * y + 0.05 * x) + 2.5 * grain
-    above = z - (168 + shift[0] - 0.12 * (y + 60)) + 2 * grain
+    ahead_left = z - (160 + shift[2] + 0.88 * y) + 2.5 * grain
+    ahead_right = z - (154 + shift[1] + 0.88 * y + 0.05 * x) + 2.5 * grain
+    above = z - (176 + shift[0] - 0.12 * (y + 60)) + 2 * grain
     inside = (lung < 0) & _soft(box)
     left = x > 0
     choice = {

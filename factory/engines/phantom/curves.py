@@ -32,6 +32,13 @@ class Tube:
         """Length of the centreline."""
         return float(np.linalg.norm(np.diff(self.points_mm, axis=0), axis=1).sum())
 
+    def sampled(self, step_mm: float) -> Float64[np.ndarray, "m 3"]:
+        """Points of the centreline at most a step apart."""
+        runs = np.linalg.norm(np.diff(self.points_mm, axis=0), axis=1)
+        along = np.concatenate([[0.0], np.cumsum(runs)])
+        even = np.linspace(0, along[-1], int(np.ceil(along[-1] / step_mm)) + 1)
+        return np.stack([np.interp(even, along, column) for column in self.points_mm.T], axis=1)
+
     @property
     def volume_ml(self) -> float:
         """Volume of the round cones, overlaps counted twice, ends left out."""

@@ -63,9 +63,10 @@ def _paint_all(canvas: Canvas, torso: Torso) -> None:
     paint_layers(canvas, torso)
     paint_pelvic_bones(canvas)
     paint_spine(canvas)
-    paint_shoulders(canvas)
+    if not canvas.solving:  # nothing that is planned depends on these
+        paint_shoulders(canvas)
+        paint_gluteals(canvas)
     paint_muscles(canvas, torso)
-    paint_gluteals(canvas)
     paint_heart(canvas, torso)
     paint_lungs(canvas, torso)
     paint_airways(canvas)

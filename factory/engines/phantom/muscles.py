@@ -6,7 +6,7 @@ from jaxtyping import Float32
 from factory.engines.phantom.body import Torso
 from factory.engines.phantom.canvas import Box, Canvas
 from factory.engines.phantom.curves import mirrored
-from factory.engines.phantom.pelvis import sheet_tubes, wing_sheet
+from factory.engines.phantom.pelvis import LINES, sheet_tubes, wing_sheet
 from factory.engines.phantom.shapes import Profile, oval
 from manifests.anatomy import structure
 
@@ -17,8 +17,8 @@ _ERECTOR_X = Profile({-200: 20, -150: 28, -100: 34, -40: 37, 20: 34, 80: 28, 160
 _ERECTOR_Y = Profile(
     {-200: 88, -150: 74, -100: 66, -40: 68, 20: 72, 80: 78, 160: 84, 240: 76, 280: 62, 310: 38, 390: 20}
 )
-_ERECTOR_WIDTH = Profile({-205: 6, -160: 26, -100: 32, -40: 34, 20: 31, 80: 26, 160: 22, 240: 20, 310: 20})
-_ERECTOR_DEPTH = Profile({-205: 4, -160: 14, -100: 20, -40: 20, 20: 17, 80: 13, 160: 10, 240: 11, 310: 17})
+_ERECTOR_WIDTH = Profile({-205: 6, -160: 25, -100: 30, -40: 31, 20: 28, 80: 23, 160: 19, 240: 18, 310: 20})
+_ERECTOR_DEPTH = Profile({-205: 4, -160: 12, -100: 17, -40: 18, 20: 15, 80: 11, 160: 8.5, 240: 9.5, 310: 16})
 _PSOAS = [(24, 22, 8, 5), (32, 22, -25, 9), (40, 18, -62, 14), (48, 10, -105, 19), (60, -8, -152, 22), (74, -30, -200, 20),
           (86, -44, -236, 17), (98, -36, -262, 14), (110, -6, -296, 10), (112, 12, -318, 8)]  # fmt: skip
 
@@ -35,7 +35,7 @@ def paint_muscles(canvas: Canvas, torso: Torso) -> None:
         canvas.draw("skeletal_muscle", [space.tube(crus)], ("visceral_fat",))
         over = ("visceral_fat", "skeletal_muscle", "subcutaneous_fat")
         sheet = wing_sheet(sign, -9.0, (0.1, 1.0))
-        radii = np.repeat((8.0 * np.sin(np.linspace(0.12, 0.85, 16) * np.pi) ** 0.5)[:, None], 9, axis=1)
+        radii = np.repeat((8.0 * np.sin(np.linspace(0.12, 0.85, LINES) * np.pi) ** 0.5)[:, None], 9, axis=1)
         iliacus = sheet_tubes(space, sheet, radii * bulk)
         canvas.draw(f"iliopsoas_{side}", [space.tube(mirrored(_PSOAS, sign), bulk), *iliacus], over)
 
@@ -56,15 +56,20 @@ def _paint_erector(canvas: Canvas, side: str, sign: float) -> None:
 
 
 def _paint_planes(canvas: Canvas, torso: Torso) -> None:
-    """Paint fat between the muscle layers of shoulder and thigh, and the linea alba."""
+    """Paint the fat between muscles: in layers around the chest, in septa around hips and thighs."""
     muscle, fat = structure("skeletal_muscle").id, structure("subcutaneous_fat").id
-    share = float(np.clip(0.30 - 0.25 * (canvas.space.build.bulk - 0.8), 0.1, 0.4))
-    for low, high in (((-215, -130, 120), (215, 120, 400)), ((-215, -110, -400), (215, 130, -215))):
-        box = canvas.box(low, high)
-        if box is None:
-            continue
-        cage = box.at(torso.cage)
-        grain = box.at(canvas.space.grain)
-        band = np.abs(grain) < share
-        band &= (cage > 13) & (box.at(torso.wall) < -6) & (box.labels == muscle)
-        box.labels[band] = fat
+    thin = 2.6 - 1.6 * (canvas.space.build.bulk - 0.8)
+    chest = canvas.box((-215, -130, 120), (215, 120, 400))
+    if chest is not None:
+        bundles, cage = chest.at(canvas.space.clumps), chest.at(torso.cage)
+        layers = [np.abs(cage - at - wave * bundles) < thin for at, wave in ((16.0, 3.0), (34.0, 7.0))]
+        band = np.logical_or.reduce(layers) & (chest.at(canvas.space.grain) > -0.5)
+        high = np.clip((chest.axes_mm[0] - 245 * canvas.space.build.scale_xyz[2]) / 20, 0, 1)[:, None, None] > 0.5
+        septa = (np.abs(bundles) < 0.05 * thin) & (cage > 16)
+        band = np.where(high, septa, band) & (chest.at(torso.wall) < -7) & (chest.labels == muscle)
+        chest.labels[band] = fat
+    hips = canvas.box((-215, -110, -400), (215, 130, -215))
+    if hips is not None:
+        septa = np.abs(hips.at(canvas.space.clumps)) < 0.045 * thin
+        septa &= (hips.at(torso.cage) > 8) & (hips.at(torso.wall) < -6) & (hips.labels == muscle)
+        hips.labels[septa] = fat

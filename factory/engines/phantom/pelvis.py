@@ -8,7 +8,7 @@ from factory.engines.phantom.curves import Tube, mirrored
 from factory.engines.phantom.shapes import Profile, ellipsoid, oval, smooth_max, smooth_min
 from factory.engines.phantom.space import Space
 
-__all__ = ["paint_gluteals", "paint_pelvic_bones", "paint_pelvic_organs", "sheet_tubes", "wing_sheet"]
+__all__ = ["LINES", "paint_gluteals", "paint_pelvic_bones", "paint_pelvic_organs", "sheet_tubes", "wing_sheet"]
 
 Volume = Float32[np.ndarray, "z y x"]
 
@@ -34,6 +34,7 @@ _BRIM = [
     (58, 52, -192),
     (52, 66, -186),
 ]
+LINES = 30
 _HEAD = (92.0, 4.0, -262.0)
 
 
@@ -45,7 +46,7 @@ def wing_sheet(sign: float, out_mm: float, depth: tuple[float, float]) -> Float6
         out_mm: distance from the middle of the bone, positive outwards.
         depth: where to start and end between crest (0) and brim (1).
     """
-    u = np.linspace(0, 1, 16)
+    u = np.linspace(0, 1, LINES)
     knots = np.linspace(0, 1, len(_CREST))
     crest = np.stack([np.interp(u, knots, c) for c in np.array(_CREST, float).T], axis=1)
     brim = np.stack([np.interp(u, knots, c) for c in np.array(_BRIM, float).T], axis=1)
@@ -59,7 +60,7 @@ def wing_sheet(sign: float, out_mm: float, depth: tuple[float, float]) -> Float6
 
 
 def sheet_tubes(space: Space, sheet: Float64[np.ndarray, "u v 3"], radii: Float64[np.ndarray, "u v"]) -> list[Tube]:
-    return [space.tube(np.column_stack([line, r])) for line, r in zip(sheet, radii, strict=True)]
+    return [space.tube(np.column_stack([line, r]), step_mm=12.0) for line, r in zip(sheet, radii, strict=True)]
 
 
 def paint_pelvic_bones(canvas: Canvas) -> None:
@@ -110,7 +111,7 @@ def _hip(space: Space, sign: float) -> list[Tube]:
     """Iliac wing, acetabulum as a cup of rods around the head, pubic and ischial rami."""
     sheet = wing_sheet(sign, 0.0, (0.0, 1.0))
     v = np.linspace(0, 1, sheet.shape[1])
-    profile = np.interp(v, [0, 0.12, 0.35, 0.7, 1.0], [6.5, 5.5, 3.6, 5.0, 10.0])
+    profile = np.interp(v, [0, 0.12, 0.35, 0.7, 1.0], [7.5, 6.5, 4.6, 6.5, 12.0])
     radii = np.repeat(profile[None], sheet.shape[0], axis=0)
     tubes = sheet_tubes(space, sheet, radii)
     x, y, z = _HEAD
@@ -127,6 +128,8 @@ def _hip(space: Space, sign: float) -> list[Tube]:
         [(x - 16, y - 8, z + 34, 14), (x - 24, y + 10, z + 18, 12)],
         [(x - 24, y + 26, z + 30, 9), (x - 22, y + 28, z + 4, 10)],
         [(x + 2, y - 30, z + 36, 9), (x - 4, y - 20, z + 42, 11)],
+        [(x - 8, y - 14, z + 38, 15), (x - 14, y + 18, z + 36, 14), (x - 26, y + 40, z + 48, 11)],
+        [(x - 30, y - 14, z + 8, 9), (x - 30, y + 12, z + 6, 9), (x - 24, y + 24, z - 12, 10)],
     ]
     return tubes + [space.tube(mirrored(rows, sign)) for rows in rods]
 
@@ -135,7 +138,7 @@ def paint_gluteals(canvas: Canvas) -> None:
     """Paint gluteus minimus, medius and maximus."""
     space, bulk = canvas.space, canvas.space.build.bulk
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        u = np.sin(np.linspace(0.1, 0.92, 16) * np.pi) ** 0.5
+        u = np.sin(np.linspace(0.1, 0.92, LINES) * np.pi) ** 0.5
         deep = np.repeat((u * 7.0)[:, None], 9, axis=1)
         thick = np.repeat((u * 15.0)[:, None], 9, axis=1) * np.linspace(0.7, 1.1, 9)
         minimus = sheet_tubes(space, wing_sheet(sign, 12.0, (0.45, 1.35)), deep * bulk)

@@ -30,7 +30,7 @@ _MOVABLE = (
 _SPREAD_MM = {"liver": 4.0, "stomach": 7.0, "colon_transverse": 12.0, "colon_sigmoid": 10.0, "kidney_left": 5.0,
               "kidney_right": 5.0, "dome": 6.0, "spleen": 5.0, "lung_fissure": 7.0, "gallbladder": 5.0,
               "aorta": 2.0, "inferior_vena_cava": 1.5, "trachea": 1.5, "esophagus": 2.0}  # fmt: skip
-_WARP_SHAPE = (3, 12, 8, 10)
+_WARP_SHAPE = (3, 8, 5, 6)
 _GRAIN_SHAPE = (40, 22, 28)
 _BOWEL_KNOTS = 400
 

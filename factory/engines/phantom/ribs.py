@@ -54,7 +54,7 @@ def _course(n: int, sign: float, slope: float) -> list[tuple[float, float, float
     top, low, end = _RIBS[n]
     low = low - 3.0 * slope
     y = SPINE_FRONT.value(top) + SPINE_DEPTH.value(top)
-    radius = 3.6 if n in (1, 11, 12) else 4.2
+    radius = 3.3 if n in (1, 11, 12) else 3.8
     rows = [(sign * 19.0, y - 4, top, 4.0), (sign * 30.0, y + 14, top - 2.0, 3.6)]
     start = 32.0 if n > 1 else 45.0
     steps = max(3, int((end - start) / 9))
@@ -75,7 +75,7 @@ def _cartilage(n: int, sign: float) -> list[tuple[float, float, float, float]]:
     rows = []
     for t in np.linspace(0, 1, 6):
         z = low + (height - low) * t**1.3
-        rows.append((*_on_wall(end + (goal - end) * t, z, sign, 5.0), 4.6))
+        rows.append((*_on_wall(end + (goal - end) * t, z, sign, 5.0), 5.0))
     return rows
 
 

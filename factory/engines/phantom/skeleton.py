@@ -86,8 +86,8 @@ def _processes(space: Space, level: str) -> list[Tube]:
     side, droop = (36.0, -4.0) if lumbar else (min(22.0 + 0.08 * (z + 40), 32.0), -17.0)
     if neck:
         side, droop = 24.0, -8.0
-    spine_tip = d + (48.0 if lumbar else 45.0 if not neck else 36.0)
-    thick = 5.0 if lumbar else 4.0
+    spine_tip = d + (53.0 if lumbar else 49.0 if not neck else 38.0)
+    thick = 6.4 if lumbar else 5.0
 
     def row(x: float, v: float, u: float, r: float) -> tuple[float, float, float, float]:
         p = centre + np.array([x, 0, 0]) + v * back + u * up
@@ -125,13 +125,13 @@ def paint_shoulders(canvas: Canvas) -> None:
 
 def _scapula(space: Space, sign: float) -> list[Tube]:
     """A thin blade behind the upper ribs, with a thick lateral border, spine, acromion and glenoid."""
-    top, tip, socket = np.array([76.0, 62, 284]), np.array([122.0, 60, 172]), np.array([124.0, 8, 262])
+    top, tip, socket = np.array([82.0, 66, 284]), np.array([134.0, 66, 170]), np.array([136.0, 10, 262])
     tubes = []
-    for t in np.linspace(0, 1, 12):
+    for t in np.linspace(0, 1, 20):
         a, b = top + t * (tip - top), socket + t * (tip - socket)
         bow = np.array([0.0, 7.0 * (1 - t), 0.0])
-        rows = [(*a, 3.0), *((*((1 - k) * a + k * b + bow * 4 * k * (1 - k)), 2.4) for k in (0.33, 0.66)), (*b, 4.5)]
+        rows = [(*a, 4.0), *((*((1 - k) * a + k * b + bow * 4 * k * (1 - k)), 3.2) for k in (0.33, 0.66)), (*b, 6.0)]
         tubes.append(space.tube(mirrored(rows, sign)))
-    spine = [(84, 66, 262, 3.5), (110, 62, 275, 5), (138, 30, 288, 5), (148, 2, 296, 5), (138, -14, 292, 5)]
-    neck = [(120, 14, 260, 8), (128, 4, 266, 11)]
+    spine = [(88, 72, 262, 5), (114, 68, 275, 6), (142, 34, 288, 6.5), (152, 4, 296, 6.5), (140, -14, 292, 6)]
+    neck = [(128, 16, 260, 9), (132, 4, 266, 13)]
     return [*tubes, space.tube(mirrored(spine, sign)), space.tube(mirrored(neck, sign))]

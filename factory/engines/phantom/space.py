@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
-from scipy.ndimage import map_coordinates, zoom
+from scipy.interpolate import CubicSpline
 
 from factory.engines.phantom.curves import Tube, tube
 from factory.engines.phantom.population import Build
@@ -24,7 +24,7 @@ __all__ = ["LATTICE", "Space", "interpolate"]
 LATTICE = Grid((111, 55, 75), (6.0, 6.0, 6.0), (-219.0, -187.0, -321.0))
 """Where smooth fields are computed once per body."""
 
-_WARP_MM = 3.2
+_WARP_MM = 2.6
 _FRONT_MM = -25.0
 _BELLY = Profile({-330: 0.1, -260: 0.35, -200: 0.75, -120: 1.0, -30: 1.0, 60: 0.6, 130: 0.25, 200: 0.1, 300: 0.0})
 _WAIST = Profile({-330: 0.3, -250: 0.4, -180: 0.6, -80: 1.0, 20: 0.9, 90: 0.45, 160: 0.2, 300: 0.0})
@@ -64,15 +64,19 @@ class Space:
     @cached_property
     def warp(self) -> Float32[np.ndarray, "3 z y x"]:
         """Displacement in mm (x, y, z) on the lattice: smooth noise, zero at the origin."""
-        shape = LATTICE.shape_zyx
-        fields = np.stack([self._spread(axis, shape) for axis in self.build.warp]) * np.float32(_WARP_MM)
+        fields = np.stack([self._spread(axis) for axis in self.build.warp]) * np.float32(_WARP_MM)
         origin = [int(round(-o / 6.0)) for o in LATTICE.origin_mm_xyz[::-1]]
         return np.asarray(fields - fields[(slice(None), *origin)][:, None, None, None], np.float32)
 
     @cached_property
+    def clumps(self) -> Volume:
+        """Unit noise of about 45 mm on the lattice, for what lies in bundles."""
+        return self._spread(self.build.grain[::3, ::3, ::3])
+
+    @cached_property
     def grain(self) -> Volume:
         """Unit noise of about 18 mm on the lattice, for the surfaces of organs."""
-        return self._spread(self.build.grain, LATTICE.shape_zyx)
+        return self._spread(self.build.grain)
 
     @cached_property
     def coordinates(self) -> tuple[Volume, Volume, Volume]:
@@ -85,7 +89,7 @@ class Space:
         """Map reference points (x, y, z) to the world of this body."""
         rigid = self._from_reference(np.asarray(points_mm, np.float64))
         world = rigid
-        for _ in range(3):
+        for _ in range(2):
             world = rigid + self._warp_at(world)
         return world
 
@@ -93,7 +97,7 @@ class Space:
         self,
         rows: Sequence[Sequence[float]] | Float[np.ndarray, "n 4"],
         thicker: float = 1.0,
-        step_mm: float = 5.0,
+        step_mm: float = 7.0,
         squash_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> Tube:
         """Carry a smooth tube of reference rows (x, y, z, radius) into the world.
@@ -105,13 +109,32 @@ class Space:
             squash_zyx: see `Tube`.
         """
         controls = np.array(rows, np.float64)
+        key = (controls.tobytes(), thicker, step_mm, squash_zyx)
+        if key not in self._tubes:
+            self._tubes[key] = self._route(controls, thicker, step_mm, squash_zyx)
+        return self._tubes[key]
+
+    @cached_property
+    def _tubes(self) -> dict[tuple[object, ...], Tube]:
+        return {}
+
+    def _route(
+        self, controls: Float64[np.ndarray, "n 4"], thicker: float, step_mm: float, squash: tuple[float, float, float]
+    ) -> Tube:
         controls[:, :3] = self.place(controls[:, :3])
         controls[:, 3] *= self.build.scale * thicker
-        return tube(controls, step_mm, squash_zyx)
+        return tube(controls, step_mm, squash)
 
     def _warp_at(self, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
-        index = ((points - LATTICE.origin_mm_xyz) / 6.0)[:, ::-1].T
-        return np.stack([map_coordinates(axis, index, order=1, mode="nearest") for axis in self.warp], axis=1)
+        place = ((points - LATTICE.origin_mm_xyz) / 6.0)[:, ::-1]
+        place = np.clip(place, 0, np.array(LATTICE.shape_zyx) - 1.001)
+        low = place.astype(np.intp)
+        part = place - low
+        total = np.zeros((3, len(points)))
+        for corner in np.ndindex(2, 2, 2):
+            z, y, x = (low + corner).T
+            total += np.abs(1 - np.array(corner) - part).prod(axis=1) * self.warp[:, z, y, x]
+        return total.T
 
     def _to_reference(self, world: tuple[Volume, Volume, Volume]) -> tuple[Volume, Volume, Volume]:
         sx, sy, sz = self.build.scale_xyz
@@ -141,7 +164,11 @@ class Space:
         return np.asarray(self.build.scoliosis_mm * _SCOLIOSIS(z), np.float32)
 
     @staticmethod
-    def _spread(coarse: Float32[np.ndarray, "a b c"], shape: tuple[int, int, int]) -> Volume:
-        factors = [n / c for n, c in zip(shape, coarse.shape, strict=True)]
-        field = np.asarray(zoom(coarse, factors, order=3, mode="reflect", grid_mode=False), np.float32)
-        return np.asarray(field / max(float(field.std()), 1e-6), np.float32)
+    def _spread(coarse: Float32[np.ndarray, "a b c"]) -> Volume:
+        """Stretch a coarse lattice over the fine one with cubic splines, to unit variance."""
+        field = coarse
+        for axis, count in enumerate(LATTICE.shape_zyx):
+            knots = np.arange(coarse.shape[axis])
+            weights = CubicSpline(knots, np.eye(len(knots)))(np.linspace(0, len(knots) - 1, count))
+            field = np.moveaxis(np.tensordot(weights.astype(np.float32), field, (1, axis)), 0, axis)
+        return np.ascontiguousarray(field / max(float(field.std()), 1e-6), np.float32)
