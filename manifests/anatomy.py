@@ -163,6 +163,7 @@ def by_id(id: int) -> Structure:
         ) from None
 
 
+@cache
 def group(name: str) -> tuple[Structure, ...]:
     """Structures of a group, or the one structure of that name.
 
@@ -173,6 +174,7 @@ def group(name: str) -> tuple[Structure, ...]:
     return members or (structure(name),)
 
 
+@cache
 def sites(organ: str) -> tuple[str, ...]:
     """Names of the structures that can hold a primary tumour of an organ; empty for no such organ.
 
