@@ -108,6 +108,7 @@ def test_header_is_what_the_hub_reads(dataset):
 
 
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph:DeprecationWarning")  # within mlcroissant
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # and there
 def test_croissant_is_valid_and_its_reader_yields_the_cases(dataset):
     write_card(dataset, licence="https://creativecommons.org/publicdomain/zero/1.0/")
     read = mlcroissant.Dataset(str(dataset.root / "croissant.json"))
