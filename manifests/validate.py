@@ -104,13 +104,14 @@ def collect_garbage(dataset: Dataset) -> list[Path]:
 class _Survey:
     """What records and manifest say, read once.
 
-    `faults` are the record files that cannot be used; `rows` is None where the manifest cannot,
-    and `manifest_fault` says why.
+    `faults` are the record files that cannot be used, `doubtful` the cases that they may stand for;
+    `rows` is None where the manifest cannot be used, and `manifest_fault` says why.
     """
 
     dataset: Dataset
     records: list[CaseRecord]
     faults: list[Finding]
+    doubtful: set[str]
     rows: list[CaseRecord] | None
     manifest_fault: Finding | None
 
@@ -119,6 +120,8 @@ def _survey(dataset: Dataset) -> _Survey:
     found = [_read_record(path) for path in commits.committed(dataset.root)]
     records = sorted((entry for entry in found if isinstance(entry, CaseRecord)), key=order)
     faults = [entry for entry in found if isinstance(entry, Finding)]
+    doubtful = {name for fault in faults if fault.case_id for name in (fault.case_id, _claimed(dataset, fault.case_id))}
+    doubtful |= {record.case_id for record in records if not (dataset.root / (record.path or ".")).is_dir()}
     rows, fault = None, None
     try:
         rows = to_records(read_table(dataset.manifest_path))
@@ -126,7 +129,7 @@ def _survey(dataset: Dataset) -> _Survey:
         fault = Finding("manifest-missing", None, f"{dataset.manifest_path.name}: no such file")
     except FileFormatError as error:
         fault = Finding("manifest-unreadable", None, str(error))
-    return _Survey(dataset, records, faults, rows, fault)
+    return _Survey(dataset, records, faults, doubtful, rows, fault)
 
 
 def _read_record(path: Path) -> CaseRecord | Finding:
@@ -138,11 +141,18 @@ def _read_record(path: Path) -> CaseRecord | Finding:
         return Finding("record-edited", path.stem, str(error))
 
 
+def _claimed(dataset: Dataset, name: str) -> str:
+    """The case that an unusable record file says it is of; the file may have been renamed."""
+    try:
+        return str(json.loads(commits.record_path(dataset.root, name).read_bytes())["case_id"])
+    except (ValueError, TypeError, KeyError, InvalidValueError):
+        return name
+
+
 def _orphans(survey: _Survey) -> list[Path]:
     root = survey.dataset.root
     named = {record.path for record in (*survey.records, *(survey.rows or ()))}
-    doubtful = {fault.case_id for fault in survey.faults}
-    attempts = [path for path in sorted((root / CASES).glob("*/*")) if path.parent.name not in doubtful]
+    attempts = [path for path in sorted((root / CASES).glob("*/*")) if path.parent.name not in survey.doubtful]
     unnamed = [path for path in attempts if path.relative_to(root).as_posix() not in named]
     return unnamed + sorted(root.glob(f"{TEMPORARY}*")) + sorted(root.glob(f"*/{TEMPORARY}*"))
 
@@ -213,10 +223,9 @@ def _check_manifest(survey: _Survey) -> Iterator[Finding]:
         yield survey.manifest_fault
         return
     by_id = {record.case_id: record for record in survey.records}
-    doubtful = {fault.case_id for fault in survey.faults}
     for row in survey.rows:
         record = by_id.get(row.case_id)
-        if record is None and row.case_id not in doubtful:
+        if record is None and row.case_id not in survey.doubtful:
             yield Finding("record-missing", row.case_id, "the manifest has a row, but there is no commit record")
         elif record is not None and row != record:
             yield Finding("manifest-edited", row.case_id, f"the row differs from its record: {_changes(row, record)}")

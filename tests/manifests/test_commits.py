@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 
 from manifests import commits
-from manifests.case import StructureMeasure
 from manifests.durable import replace, write_once
 from manifests.errors import CorruptDatasetError, InvalidValueError, UnknownNameError
+from manifests.identity import canonical_json
 from manifests.testing import example_record, records
 
 
@@ -139,7 +139,7 @@ def test_a_failed_write_publishes_nothing(root, monkeypatch):
 
 def test_reading_is_fast(root):
     """10,000 records take 2 s on an idle core; a busy one may take four times as long."""
-    data = commits.canonical_json(example_record().sealed().model_dump())
+    data = canonical_json(example_record().sealed().model_dump())
     for index in range(500):
         record = example_record(index).sealed()
         text = data.replace(example_record().case_id, record.case_id).replace('"index":0', f'"index":{index}')
