@@ -18,10 +18,10 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
+import manifests.cli
 import typer
 
 import downstream.cli
-import manifests.cli
 import prompts.cli
 from manifests.errors import FactoryError, InvalidValueError
 

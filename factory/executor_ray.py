@@ -13,14 +13,11 @@ keeps one case running and at most one queued on each worker, and decides what a
 
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
@@ -29,7 +26,6 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-import manifests
 from factory.config import WorkerConfig
 from factory.executor import (
     Executor,
@@ -41,6 +37,7 @@ from factory.executor import (
     publish_failure,
 )
 from factory.plan import Agenda, Job
+from factory.worker_env import scratch_folder, worker_environment
 from manifests.dataset import Dataset
 from manifests.errors import UnknownNameError, WorkerError
 
@@ -57,7 +54,6 @@ _GRACE_S = 15.0
 """How long after a worker's death its node may turn out to be gone."""
 _POLL_S = 0.5
 _OBJECT_STORE_BYTES = 100 * 2**20
-_ONE_THREAD = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
 
 
 class _Bench:
@@ -189,7 +185,7 @@ class RayExecutor(Executor):
             "num_gpus": self._config.gpus_per_worker,
             "max_restarts": -1,
             "max_task_retries": 0,
-            "runtime_env": {"env_vars": _environment()},
+            "runtime_env": {"env_vars": worker_environment()},
         }
         return ray.remote(_Bench).options(**options).remote(str(self._dataset.root.resolve()), self._load)
 
@@ -346,14 +342,6 @@ def _cannot_start(why: str) -> WorkerError:
     )
 
 
-def _environment() -> dict[str, str]:
-    """One thread per worker, and our packages importable from any directory."""
-    ours = str(Path(manifests.__file__).resolve().parents[1])
-    paths = [ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    threads = {f"{library}_NUM_THREADS": "1" for library in _ONE_THREAD}
-    return threads | {"BLOSC_NTHREADS": "1", "ZARR_THREADING__MAX_WORKERS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-
-
 @contextmanager
 def _connection(config: WorkerConfig) -> Iterator[None]:
     """Be connected to Ray: as we are, or to an address, or to a Ray of our own that ends with us."""
@@ -371,7 +359,7 @@ def _connection(config: WorkerConfig) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    with _scratch() as folder:
+    with scratch_folder() as folder:
         gpus = None if config.gpus_per_worker else 0
         local = {"num_cpus": config.count, "num_gpus": gpus, "object_store_memory": _OBJECT_STORE_BYTES}
         try:
@@ -388,18 +376,3 @@ def _unreachable(address: str, error: Exception) -> WorkerError:
         need="a running Ray cluster of this Ray version",
         do="Start one with `ray start --head`, then run the same command again.",
     )
-
-
-@contextmanager
-def _scratch() -> Iterator[str]:
-    """A short path for Ray's sockets and logs, removed at the end; those of killed drivers too."""
-    base = Path(tempfile.gettempdir())
-    for left in base.glob("ct-ray-*-*"):
-        pid = left.name.split("-")[2]
-        if pid.isdigit() and left.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    folder = tempfile.mkdtemp(prefix=f"ct-ray-{os.getpid()}-", dir=base)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

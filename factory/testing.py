@@ -151,12 +151,12 @@ def toy_models(behaviour: Behaviour | None = None) -> Models:
     return Models(ToyMasks(behaviour), ToyImages(), partial(_toy_gate, behaviour.rejected), gate)
 
 
-def _toy_gate(rejected: float, request: Request, _arrays: Arrays) -> Verdict:
+def _toy_gate(rejected: float, request: Request, arrays: Arrays) -> Verdict:
     refused = request.rng("toy gate").random() < rejected
     reasons = ("toy gate: drew a blank",) if refused else ()
-    return Verdict(
-        accepted=not refused, reasons=reasons, measured=request.prompt.attributes(), lesions=(), structures=()
-    )
+    ids = [int(value) for value in np.unique(arrays.lesions) if value]
+    lesions = tuple(_lesion(id, request.subject.tumours[id - 1], arrays.lesions == id, arrays.grid) for id in ids)
+    return Verdict(not refused, reasons, request.prompt.attributes(), lesions, ())
 
 
 def _ellipsoid(grid: Grid, center: Sequence[float], axes: Sequence[float]) -> Bool[np.ndarray, "z y x"]:
