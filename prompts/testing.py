@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, get_args
 
 from hypothesis import strategies as st
@@ -52,11 +53,22 @@ def _quiet() -> Iterator[None]:
         random.setstate(state)
 
 
+@cache
+def _places() -> dict[str, dict[str, Any]]:
+    """Sides of the sites of each organ."""
+    return {organ: {name: structure(name).side for name in sites(organ)} for organ in tumour_organs()}
+
+
+@cache
+def _names() -> list[str]:
+    return sorted(phrases())
+
+
 @st.composite
 def tumours(draw: Callable[..., Any]) -> Tumour:
     """Tumours of any organ, at a possible site."""
     with _quiet():
-        places = {organ: {name: structure(name).side for name in sites(organ)} for organ in tumour_organs()}
+        places = _places()
     organ = draw(st.sampled_from(sorted(places)))
     site = draw(_maybe(st.sampled_from(sorted(places[organ]))))
     sides = sorted({side for side in places[organ].values() if side})
@@ -76,7 +88,7 @@ def tumours(draw: Callable[..., Any]) -> Tumour:
 def prompts(draw: Callable[..., Any]) -> Prompt:
     """Whole prompts that are consistent: tumours, then absent and enlarged organs that allow them."""
     with _quiet():
-        names = st.lists(st.sampled_from(sorted(phrases())), max_size=2, unique=True)
+        names = st.lists(st.sampled_from(_names()), max_size=2, unique=True)
     content: dict[str, Any] = {"patient": draw(patients()), "study": draw(studies())}
     wishes = {
         "tumours": draw(st.lists(tumours(), max_size=3)),

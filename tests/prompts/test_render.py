@@ -12,7 +12,7 @@ from prompts.schema import Patient, Prompt, Study, Tumour, tumour_organs
 from prompts.testing import prompts
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(prompts())
 def test_reading_the_canonical_text_gives_the_prompt_back(prompt):
     found = extract(render(prompt))
@@ -20,7 +20,7 @@ def test_reading_the_canonical_text_gives_the_prompt_back(prompt):
     assert found.conflicts == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(prompts())
 def test_evidence_lies_in_the_text_and_every_stated_field_has_some(prompt):
     text = render(prompt)
@@ -48,7 +48,7 @@ def test_every_site_can_be_read_back(organ, site):
 
 
 def test_drawn_prompts_survive_the_text():
-    for index in range(150):
+    for index in range(60):
         prompt = default_distribution().draw(11, index)
         assert extract(render(prompt)).prompt == prompt
 

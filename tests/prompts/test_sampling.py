@@ -1,0 +1,142 @@
+"""Drawing and completing prompts: properties, and agreement with the figures of the distribution."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manifests.anatomy import group
+from manifests.errors import FileFormatError, InvalidValueError, LocationError
+from prompts.sampling import complete, default_distribution, load_distribution, sample_table
+from prompts.schema import Patient, Prompt, Study, Tumour, tumour_organs
+from prompts.testing import prompts
+
+
+def _drawn(n, seed=5):
+    return [default_distribution().draw(seed, index) for index in range(n)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(prompts(), st.integers(0, 2**32))
+def test_completing_keeps_what_is_stated_and_states_the_rest(prompt, seed):
+    subject = complete(prompt, np.random.default_rng(seed))
+    assert len(subject.tumours) == len(prompt.tumours)
+    for before, after in zip(
+        (prompt.patient, prompt.study, *prompt.tumours), (subject.patient, subject.study, *subject.tumours), strict=True
+    ):
+        assert before.model_dump(exclude_none=True).items() <= after.model_dump().items()
+    assert None not in subject.patient.model_dump().values()
+    assert None not in subject.study.model_dump().values()
+    absent = {entry.name for name in prompt.absent_organs for entry in group(name)}
+    for tumour in subject.tumours:
+        assert tumour.site in set(tumour.possible_sites()) - absent
+        assert tumour.count is not None
+        assert tumour.size_mm is not None
+        assert tumour.organ == "spleen" or tumour.n_stage is not None
+    assert subject.absent_organs == prompt.absent_organs
+    assert complete(subject, np.random.default_rng(0)) == subject
+
+
+@pytest.mark.parametrize("organ", tumour_organs())
+def test_a_diagnosis_alone_becomes_a_whole_case(organ):
+    for seed in range(20):
+        subject = complete(Prompt(tumours=(Tumour(organ=organ),)), np.random.default_rng(seed))
+        assert subject.tumours[0].organ == organ
+        assert subject.tumours[0].site in Tumour(organ=organ).possible_sites()
+        assert 18 <= subject.patient.age_years <= 90
+        assert subject.study.region == "torso"
+        assert {"prostate": "male", "uterus": "female"}.get(organ, subject.patient.sex) == subject.patient.sex
+
+
+@pytest.mark.parametrize(
+    ("organ", "stage", "low", "high"),
+    [("kidney", "T1a", 0, 40), ("kidney", "T1", 0, 70), ("kidney", "T2", 70, 400), ("lung", "T1c", 20, 30)],
+)
+def test_size_and_t_stage_agree_where_tnm_goes_by_size(organ, stage, low, high):
+    """TNM, 8th edition: kidney T1a up to 40 mm, T1 up to 70, T2 above; lung T1c above 20 up to 30."""
+    for seed in range(40):
+        drawn = complete(Prompt(tumours=(Tumour(organ=organ, t_stage=stage),)), np.random.default_rng(seed))
+        assert low < drawn.tumours[0].size_mm <= high
+        given_size = Prompt(tumours=(Tumour(organ="kidney", size_mm=55.0),))
+        assert complete(given_size, np.random.default_rng(seed)).tumours[0].t_stage[:2] in ("T1", "T3", "T4")
+
+
+def test_liver_stage_follows_the_count():
+    for seed in range(30):
+        for count, stages in ((1, {"T1b", "T2", "T4"}), (3, {"T2", "T4"})):
+            prompt = Prompt(tumours=(Tumour(organ="liver", count=count, size_mm=45.0),))
+            assert complete(prompt, np.random.default_rng(seed)).tumours[0].t_stage in stages
+
+
+def test_weight_and_height_inform_each_other():
+    heights = {}
+    for weight in (45.0, 110.0):
+        prompt = Prompt(patient=Patient(sex="male", age_years=50, weight_kg=weight))
+        heights[weight] = np.mean([complete(prompt, np.random.default_rng(i)).patient.height_cm for i in range(60)])
+    assert heights[45.0] + 4 < heights[110.0]
+    child = Prompt(patient=Patient(age_years=4, sex="female"))
+    subject = complete(child, np.random.default_rng(0)).patient
+    assert 85 < subject.height_cm < 117
+    assert 10 < subject.weight_kg < 26
+
+
+def test_a_row_does_not_depend_on_how_many_are_drawn():
+    table = _drawn(60)
+    assert _drawn(20) == table[:20]
+    assert sample_table(table, 30, 3)[:10] == sample_table(table, 10, 3)
+    assert sample_table(table, 10, 4) != sample_table(table, 10, 3)
+    assert len({prompt.prompt_id for prompt in table}) > 55
+
+
+def test_the_default_follows_its_figures():
+    """GLOBOCAN 2022 shares, site shares of the colon, ages and missingness, within four standard errors."""
+    table, distribution = _drawn(1500), default_distribution()
+    organs = Counter(prompt.tumours[0].organ for prompt in table if prompt.tumours)
+    cases = {organ: sum(t.cases.values()) for organ, t in distribution.tumour.items() if t.default}
+    for organ in ("lung", "colon", "liver", "kidney"):
+        share = cases[organ] / sum(cases.values())
+        n = sum(organs.values())
+        assert abs(organs[organ] / n - share) < 4 * np.sqrt(share * (1 - share) / n)
+    sites = Counter(t.site for prompt in table for t in prompt.tumours if t.organ == "colon" and t.site)
+    assert abs(sites["rectum"] / sum(sites.values()) - 0.30) < 4 * np.sqrt(0.21 / sum(sites.values()))
+    assert abs(np.mean([prompt.patient.sex is None for prompt in table]) - 0.05) < 4 * np.sqrt(0.0475 / 1500)
+    sizes = [t.size_mm for prompt in table for t in prompt.tumours if t.organ == "lung" and t.size_mm]
+    assert 26 < np.median(sizes) < 34
+    ages = [prompt.patient.age_years for prompt in table if prompt.patient.age_years is not None]
+    assert min(ages) >= 18
+    assert max(ages) <= 90
+
+
+def test_marginals_given_the_organ_are_kept():
+    rows = [
+        Prompt(
+            patient=Patient(age_years=40 + i % 20, sex="male" if i % 4 else "female"),
+            study=Study(contrast_phase="arterial"),
+            tumours=(Tumour(organ="kidney", side="left" if i % 2 else None, size_mm=20.0 + i % 30),),
+        )
+        for i in range(100)
+    ]
+    rows += [Prompt(patient=Patient(sex="female"), tumours=(Tumour(organ="uterus"),)) for _ in range(100)]
+    drawn = sample_table(rows, 600, 0)
+    kidneys = [prompt for prompt in drawn if prompt.tumours[0].organ == "kidney"]
+    assert 240 < len(kidneys) < 360
+    assert abs(np.mean([prompt.patient.sex == "female" for prompt in kidneys]) - 0.25) < 0.10
+    assert abs(np.mean([prompt.tumours[0].site is None for prompt in kidneys]) - 0.5) < 0.12
+    assert all(20 <= prompt.tumours[0].size_mm <= 49 for prompt in kidneys)
+    assert all(prompt.patient.sex == "female" for prompt in drawn if prompt.tumours[0].organ == "uterus")
+    assert {prompt.study.contrast_phase for prompt in kidneys} <= {"arterial", None}
+
+
+def test_bad_requests_are_refused(tmp_path):
+    with pytest.raises(InvalidValueError):
+        sample_table([], 5, 0)
+    with pytest.raises(LocationError):
+        load_distribution(tmp_path / "none.toml")
+    (tmp_path / "broken.toml").write_text("format = [")
+    with pytest.raises(FileFormatError):
+        load_distribution(tmp_path / "broken.toml")
+    (tmp_path / "partial.toml").write_text("format = 1\nname = 'x'\n")
+    with pytest.raises(FileFormatError, match="cohort"):
+        load_distribution(tmp_path / "partial.toml")
