@@ -99,6 +99,7 @@ def croissant(dataset: Dataset, *, name: str, licence: str, description: str) ->
         "license": licence,
         "version": f"{dataset.spec.format_version}.0.0",
         "keywords": ["computed tomography", "segmentation", "SYNTHETIC" if _is_synthetic(dataset.spec) else "ingested"],
+        "citeAs": f"CT factory {dataset.spec.factory_version}; method: Dai et al., GuideGen, arXiv:2403.07247",
         **({"datePublished": max(created)[:10]} if created else {}),
         **_making(dataset.spec),
         "distribution": _distribution(digest),

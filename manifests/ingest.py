@@ -19,6 +19,8 @@ from manifests.foreign import measure_structures, translate
 from manifests.geometry import Grid
 from manifests.identity import content_hash
 from manifests.ingest_sources import (
+    IMAGES,
+    MASKS,
     Names,
     Source,
     SourceCase,
@@ -58,7 +60,9 @@ def ingest(source: Source, root: Path) -> Iterator[CaseRecord]:
         dataset.compact()
 
 
-def ingest_images_labels(folder: Path, root: Path, labels: str | Path | Names, *, images: str, masks: str) -> Dataset:
+def ingest_images_labels(
+    folder: Path, root: Path, labels: str | Path | Names, *, images: str = IMAGES, masks: str = MASKS
+) -> Dataset:
     """Ingest a folder of images and labels as a whole; see `images_labels_source` and `ingest`."""
     return _drain(images_labels_source(folder, labels, images=images, masks=masks), root)
 

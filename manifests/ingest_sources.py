@@ -20,6 +20,8 @@ from manifests.labelmap import LabelMap, Meaning, label_map, read_label_map, sch
 from manifests.schemes import scheme_names
 
 __all__ = [
+    "IMAGES",
+    "MASKS",
     "Names",
     "Source",
     "SourceCase",
@@ -27,6 +29,9 @@ __all__ = [
     "nnunet_source",
     "totalsegmentator_source",
 ]
+
+IMAGES, MASKS = "images/*.nii.gz", "labels/*.nii.gz"
+"""Where a folder of images and label maps has them, unless patterns are given."""
 
 Names = Mapping[str, str]
 """Meanings of labels as `manifests.labelmap` reads them, by name or by value as text."""
@@ -70,7 +75,7 @@ class Source:
 
 
 def images_labels_source(
-    folder: Path, labels: str | Path | Names, *, images: str = "images/*.nii.gz", masks: str = "labels/*.nii.gz"
+    folder: Path, labels: str | Path | Names, *, images: str = IMAGES, masks: str = MASKS
 ) -> Source:
     """Read a folder of images and label maps.
 

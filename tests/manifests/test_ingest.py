@@ -23,6 +23,7 @@ from manifests.ingest_sources import images_labels_source, nnunet_source, totals
 from manifests.labelmap import Meaning, label_map, scheme_label_map
 from manifests.nifti import write_nifti
 from manifests.schemes import paint, scheme, scheme_names
+from manifests.testing import DatasetSuite
 
 GRID = Grid((12, 16, 20), (3.0, 2.0, 2.0), (-20.0, -10.0, 5.0))
 
@@ -82,6 +83,14 @@ def test_nnunet_becomes_anatomy_lesions_and_records(tmp_path):
     assert kidney.volume_ml == pytest.approx(inside.sum() * 0.012)
     assert kidney.hu_mean == pytest.approx(ct(0)[inside].mean())
     assert kidney.components == 1
+
+
+class TestIngestedDataset(DatasetSuite):
+    """What is ingested keeps every promise of the format, as generated cases do."""
+
+    @pytest.fixture
+    def dataset(self, tmp_path):
+        return ingest_nnunet(write_nnunet(tmp_path / "raw", ["a", "b"]), tmp_path / "out")
 
 
 def test_unknown_labels_stop_everything_before_anything_is_written(tmp_path):
