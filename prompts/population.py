@@ -29,9 +29,15 @@ class _Table(BaseModel):
 
 def choose(weights: Mapping[T, float], rng: np.random.Generator) -> T:
     """Draw a key with probability proportional to its weight; all equal where every weight is 0."""
-    names, values = list(weights), np.array(list(weights.values()), dtype=float)
-    total = values.sum()
-    return names[int(rng.choice(len(names), p=values / total if total else None))]
+    names, total = list(weights), sum(weights.values())
+    if not total:
+        return names[int(rng.integers(len(names)))]
+    point = rng.random() * total
+    for name in names:
+        point -= weights[name]
+        if point < 0:
+            return name
+    return max(names, key=lambda name: weights[name])  # rounding left the point at the very end
 
 
 def _normal(rng: np.random.Generator, *, mean: float, sd: float, low: float, high: float) -> float:

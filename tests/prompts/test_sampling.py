@@ -41,7 +41,7 @@ def test_completing_keeps_what_is_stated_and_states_the_rest(prompt, seed):
 
 @pytest.mark.parametrize("organ", tumour_organs())
 def test_a_diagnosis_alone_becomes_a_whole_case(organ):
-    for seed in range(20):
+    for seed in range(8):
         subject = complete(Prompt(tumours=(Tumour(organ=organ),)), np.random.default_rng(seed))
         assert subject.tumours[0].organ == organ
         assert subject.tumours[0].site in Tumour(organ=organ).possible_sites()
@@ -56,7 +56,7 @@ def test_a_diagnosis_alone_becomes_a_whole_case(organ):
 )
 def test_size_and_t_stage_agree_where_tnm_goes_by_size(organ, stage, low, high):
     """TNM, 8th edition: kidney T1a up to 40 mm, T1 up to 70, T2 above; lung T1c above 20 up to 30."""
-    for seed in range(40):
+    for seed in range(25):
         drawn = complete(Prompt(tumours=(Tumour(organ=organ, t_stage=stage),)), np.random.default_rng(seed))
         assert low < drawn.tumours[0].size_mm <= high
         given_size = Prompt(tumours=(Tumour(organ="kidney", size_mm=55.0),))
@@ -92,7 +92,7 @@ def test_a_row_does_not_depend_on_how_many_are_drawn():
 
 def test_the_default_follows_its_figures():
     """GLOBOCAN 2022 shares, site shares of the colon, ages and missingness, within four standard errors."""
-    table, distribution = _drawn(1500), default_distribution()
+    table, distribution = _drawn(700), default_distribution()
     organs = Counter(prompt.tumours[0].organ for prompt in table if prompt.tumours)
     cases = {organ: sum(t.cases.values()) for organ, t in distribution.tumour.items() if t.default}
     for organ in ("lung", "colon", "liver", "kidney"):
@@ -101,9 +101,9 @@ def test_the_default_follows_its_figures():
         assert abs(organs[organ] / n - share) < 4 * np.sqrt(share * (1 - share) / n)
     sites = Counter(t.site for prompt in table for t in prompt.tumours if t.organ == "colon" and t.site)
     assert abs(sites["rectum"] / sum(sites.values()) - 0.30) < 4 * np.sqrt(0.21 / sum(sites.values()))
-    assert abs(np.mean([prompt.patient.sex is None for prompt in table]) - 0.05) < 4 * np.sqrt(0.0475 / 1500)
+    assert abs(np.mean([prompt.patient.sex is None for prompt in table]) - 0.05) < 4 * np.sqrt(0.0475 / 700)
     sizes = [t.size_mm for prompt in table for t in prompt.tumours if t.organ == "lung" and t.size_mm]
-    assert 26 < np.median(sizes) < 34
+    assert 25 < np.median(sizes) < 35
     ages = [prompt.patient.age_years for prompt in table if prompt.patient.age_years is not None]
     assert min(ages) >= 18
     assert max(ages) <= 90
@@ -119,11 +119,11 @@ def test_marginals_given_the_organ_are_kept():
         for i in range(100)
     ]
     rows += [Prompt(patient=Patient(sex="female"), tumours=(Tumour(organ="uterus"),)) for _ in range(100)]
-    drawn = sample_table(rows, 600, 0)
+    drawn = sample_table(rows, 300, 0)
     kidneys = [prompt for prompt in drawn if prompt.tumours[0].organ == "kidney"]
-    assert 240 < len(kidneys) < 360
-    assert abs(np.mean([prompt.patient.sex == "female" for prompt in kidneys]) - 0.25) < 0.10
-    assert abs(np.mean([prompt.tumours[0].site is None for prompt in kidneys]) - 0.5) < 0.12
+    assert 115 < len(kidneys) < 185
+    assert abs(np.mean([prompt.patient.sex == "female" for prompt in kidneys]) - 0.25) < 0.14
+    assert abs(np.mean([prompt.tumours[0].site is None for prompt in kidneys]) - 0.5) < 0.17
     assert all(20 <= prompt.tumours[0].size_mm <= 49 for prompt in kidneys)
     assert all(prompt.patient.sex == "female" for prompt in drawn if prompt.tumours[0].organ == "uterus")
     assert {prompt.study.contrast_phase for prompt in kidneys} <= {"arterial", None}
