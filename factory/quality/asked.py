@@ -172,7 +172,7 @@ def measured_phase(measures: Measures, asked: Phase | None = None) -> Phase | No
 
     A shift of the whole CT does not change it. The asked phase wins when it fits nearly as well.
     """
-    enough = measures.hu_voxels >= GATE["hu_min_voxels"]
+    enough = measures.core_voxels >= GATE["hu_min_voxels"]
     muscle = next((entry for entry in map(structure, GATE["phase_muscle"]) if enough[entry.id]), None)
     evidence = [entry for entry in map(structure, GATE["phase_structures"]) if enough[entry.id]]
     if muscle is None or not any(entry.name == "aorta" or entry.group == "kidney" for entry in evidence):
@@ -185,7 +185,7 @@ def measured_phase(measures: Measures, asked: Phase | None = None) -> Phase | No
 
 
 def _misfit(measures: Measures, entry: Structure, muscle: Structure, phase: Phase) -> float:
-    enhancement = measures.hu_mean[entry.id] - measures.hu_mean[muscle.id]
+    enhancement = measures.core_hu[entry.id] - measures.core_hu[muscle.id]
     expected = entry.hu[phase] - muscle.hu[phase]
     error = (enhancement - expected) / np.hypot(entry.hu_sd, GATE["phase_noise_hu"])
     return float(min(abs(error), GATE["phase_clip"]) ** 2)

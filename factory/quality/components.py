@@ -84,7 +84,7 @@ def _components(
 ) -> np.ndarray:
     """Number the components of runs sorted by row and start."""
     depth, height, width = shape
-    pairs = [np.stack(pair) for pair in (_touching(row, start, stop),)]
+    pairs = [_touching(row, start, stop)]
     first, last = row * (width + 2) + start + 1, row * (width + 2) + stop
     y, z = row % height, row // height
     for dz, dy in _FORWARD:
@@ -95,10 +95,10 @@ def _components(
         count = np.maximum(high - low, 0)
         left = np.repeat(source, count)
         right = np.arange(count.sum()) + np.repeat(low - np.cumsum(count) + count, count)
-        pairs.append(np.stack((left, right)))
-    left, right = np.concatenate(pairs, axis=1)
-    same = label[left] == label[right]
-    graph = coo_array((np.ones(same.sum(), bool), (left[same], right[same])), shape=(len(row), len(row)))
+        pairs.append((left, right))
+    joined = [(left[same], right[same]) for left, right in pairs for same in (label[left] == label[right],)]
+    left, right = (np.concatenate(side) for side in zip(*joined, strict=True))
+    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(len(row), len(row)))
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 

@@ -13,9 +13,9 @@ GATE: dict[str, Any] = {
     # tumours, against the prompt
     "size_fraction": 0.15,
     "size_voxels": 1.5,
-    # volumes: reference * exp(± sd * volume_cv), never tighter or wider than the guards
-    "volume_sd": 3.5,
-    "volume_guard": [0.08, 8.0],
+    # volumes: reference times or divided by exp(sd * volume_cv), a factor kept between the guards
+    "volume_sd": 4.5,
+    "volume_guard": [2.0, 12.0],
     "volume_min_voxels": 30,
     "adult_height_cm": 165.0,
     "adult_weight_kg": 75.0,
@@ -26,20 +26,20 @@ GATE: dict[str, Any] = {
     "hu_min_voxels": 50,
     "hu_margin": {
         "airway": 150.0,
-        "artery": 40.0,
+        "artery": 120.0,
         "bone": 200.0,
-        "bowel": 400.0,
         "cartilage": 80.0,
         "fat": 35.0,
         "fluid": 30.0,
-        "heart": 50.0,
+        "heart": 100.0,
         "lung": 120.0,
         "muscle": 30.0,
         "nervous": 40.0,
         "parenchyma": 30.0,
-        "soft": 120.0,
-        "vein": 50.0,
+        "vein": 100.0,
     },
+    # hollow organs hold anything from gas to oral contrast
+    "hu_hollow": [-980.0, 500.0],
     "outside_hu_max": -500.0,
     # contrast phase: enhancement over muscle, in standard deviations
     "phase_structures": [

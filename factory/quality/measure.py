@@ -27,7 +27,9 @@ class Measures:
 
     Attributes:
         voxels, lesion_voxels: size of each structure, and the part of it under lesions.
-        hu_voxels, hu_mean, hu_sd: intensity of each structure without its lesions where any is left.
+        hu_mean, hu_sd: intensity of each structure without its lesions where any is left.
+        core_voxels, core_hu: number and mean HU of a structure's inner voxels, those whose six
+            neighbours belong to it too: free of partial volume. Without its lesions.
         components, main_fraction: number of 26-connected parts, and share of the largest.
         cut: whether a structure touches the edge of the grid.
         x_mm: mean x of each structure; NaN where empty.
@@ -41,9 +43,10 @@ class Measures:
     runs: Runs
     voxels: Int64[np.ndarray, "256"]
     lesion_voxels: Int64[np.ndarray, "256"]
-    hu_voxels: Int64[np.ndarray, "256"]
     hu_mean: Float64[np.ndarray, "256"]
     hu_sd: Float64[np.ndarray, "256"]
+    core_voxels: Int64[np.ndarray, "256"]
+    core_hu: Float64[np.ndarray, "256"]
     components: Int64[np.ndarray, "256"]
     main_fraction: Float64[np.ndarray, "256"]
     cut: Bool[np.ndarray, "256"]
@@ -82,7 +85,8 @@ def measure(arrays: Arrays, max_lesions: int = 255) -> Measures:
     anatomy, lesion = arrays.anatomy.reshape(-1), arrays.lesions.reshape(-1)
     marked = np.flatnonzero(lesion)
     lesion_voxels = np.bincount(anatomy[marked], minlength=_IDS)
-    hu_voxels, hu_mean, hu_sd = _intensity(anatomy, arrays.ct.reshape(-1), marked)
+    hu_mean, hu_sd = _intensity(anatomy, arrays.ct.reshape(-1), marked)
+    core_voxels, core_hu = _core(arrays)
     components, main = _connectivity(runs)
     lesion_runs = runs_of((arrays.lesions > 0).view(np.uint8))
     return Measures(
@@ -90,9 +94,10 @@ def measure(arrays: Arrays, max_lesions: int = 255) -> Measures:
         runs=runs,
         voxels=_sum(runs.label, runs.length),
         lesion_voxels=lesion_voxels,
-        hu_voxels=hu_voxels,
         hu_mean=hu_mean,
         hu_sd=hu_sd,
+        core_voxels=core_voxels,
+        core_hu=core_hu,
         components=components,
         main_fraction=main,
         cut=_cut(runs),
@@ -119,7 +124,7 @@ def feret_mm(runs_yx: tuple[np.ndarray, np.ndarray, np.ndarray], spacing_yx: tup
     return float(pdist(points[ConvexHull(points).vertices]).max())
 
 
-def _intensity(anatomy: np.ndarray, ct: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _intensity(anatomy: np.ndarray, ct: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = ct.astype(np.float64)
     count = np.bincount(anatomy, minlength=_IDS)
     total = np.bincount(anatomy, weights=values, minlength=_IDS)
@@ -131,7 +136,19 @@ def _intensity(anatomy: np.ndarray, ct: np.ndarray, marked: np.ndarray) -> tuple
     squares = np.where(some, squares - np.bincount(under, weights=dense**2, minlength=_IDS), squares)
     used = np.where(some, rest, count)
     mean = total / np.maximum(used, 1)
-    return used, mean, np.sqrt(np.maximum(squares / np.maximum(used, 1) - mean**2, 0.0))
+    return mean, np.sqrt(np.maximum(squares / np.maximum(used, 1) - mean**2, 0.0))
+
+
+def _core(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    core = arrays.lesions == 0
+    for axis in range(3):
+        ids, inner = np.moveaxis(arrays.anatomy, axis, 0), np.moveaxis(core, axis, 0)
+        same = ids[1:] == ids[:-1]
+        inner[1:] &= same
+        inner[:-1] &= same
+    label = arrays.anatomy[core]
+    count = np.bincount(label, minlength=_IDS)
+    return count, np.bincount(label, weights=arrays.ct[core], minlength=_IDS) / np.maximum(count, 1)
 
 
 def _sum(keys: np.ndarray, values: np.ndarray, size: int = _IDS) -> np.ndarray:

@@ -56,9 +56,8 @@ def _ct_reasons(arrays: Arrays, measures: Measures) -> Iterator[str]:
     constant = np.flatnonzero((least == most) & (body.sum(axis=(1, 2)) > 1))
     if len(constant):
         yield reason("ct-constant", f"{len(constant)} of {depth} slices, first {constant[0]}")
-    outside = arrays.anatomy.size - int(body.sum())
-    if outside >= GATE["hu_min_voxels"] and measures.hu_mean[0] > GATE["outside_hu_max"]:
-        yield reason("hu-outside", f"mean {measures.hu_mean[0]:.0f} HU outside the body")
+    if measures.core_voxels[0] >= GATE["hu_min_voxels"] and measures.core_hu[0] > GATE["outside_hu_max"]:
+        yield reason("hu-outside", f"mean {measures.core_hu[0]:.0f} HU outside the body")
 
 
 def _missing_reasons(subject: Prompt, measures: Measures) -> Iterator[str]:
@@ -97,23 +96,31 @@ def _volume_limits(entry: Structure, subject: Prompt) -> tuple[float, float, flo
         return None
     small = min(1.0, (patient.height_cm or GATE["adult_height_cm"]) / GATE["adult_height_cm"]) ** 3
     large = max(1.0, (patient.weight_kg or GATE["adult_weight_kg"]) / GATE["adult_weight_kg"])
-    spread = float(np.exp(GATE["volume_sd"] * entry.volume_cv))
-    least, most = GATE["volume_guard"]
-    return mean * small * max(least, 1 / spread), mean * large * min(most, spread), mean
+    factor = float(np.clip(np.exp(GATE["volume_sd"] * entry.volume_cv), *GATE["volume_guard"]))
+    return mean * small / factor, mean * large * factor, mean
 
 
 def _hu_reasons(measures: Measures, phase: Phase | None) -> Iterator[str]:
-    if phase is None:
-        return
     for entry in structures():
-        margin = GATE["hu_margin"].get(entry.tissue)
-        if margin is None or measures.hu_voxels[entry.id] < GATE["hu_min_voxels"]:
+        limits = _hu_limits(entry, phase)
+        if limits is None or measures.core_voxels[entry.id] < GATE["hu_min_voxels"]:
             continue
-        slack, mean = margin + GATE["hu_sd"] * entry.hu_sd, float(measures.hu_mean[entry.id])
-        if abs(mean - entry.hu[phase]) > slack:
+        mean = float(measures.core_hu[entry.id])
+        if not limits[0] <= mean <= limits[1]:
             yield reason(
-                "hu", f"{entry.name}: mean {mean:.0f} HU, expected {entry.hu[phase]:.0f} ± {slack:.0f} ({phase})"
+                "hu", f"{entry.name}: mean {mean:.0f} HU, expected {limits[0]:.0f} to {limits[1]:.0f} ({phase})"
             )
+
+
+def _hu_limits(entry: Structure, phase: Phase | None) -> tuple[float, float] | None:
+    """Range of a structure's mean HU; None for unnamed tissue, and for what depends on an unknown phase."""
+    if entry.tissue == "bowel":
+        return GATE["hu_hollow"][0], GATE["hu_hollow"][1]
+    margin = GATE["hu_margin"].get(entry.tissue)
+    if margin is None or phase is None:
+        return None
+    slack = margin + GATE["hu_sd"] * entry.hu_sd
+    return entry.hu[phase] - slack, entry.hu[phase] + slack
 
 
 def _connectivity_reasons(measures: Measures) -> Iterator[str]:

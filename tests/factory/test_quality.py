@@ -202,7 +202,14 @@ FAULTS = {
     "broken segment": (cut(((-70, -30), (-90, -30), (-12, 12))), "connectivity"),
     "broken between segments": (cut(((-70, -30), (-90, -30), (-96, -84))), "connectivity"),
     "broken aorta": (cut(((80, 92), (0, 48), (0, 48))), "connectivity"),
-    "shrunken liver": (cut(((-30, -6), (-110, 20), (-150, -6)), ((30, 54), (-110, 20), (-150, -6))), "volume"),
+    "shrunken liver": (
+        cut(
+            ((-30, -6), (-110, 20), (-150, -6)),
+            ((30, 54), (-110, 20), (-150, -6)),
+            ((-6, 30), (-110, -76), (-150, -6)),
+        ),
+        "volume",
+    ),
     "both sexes": (relabel(((-288, -276), (60, 72), (-6, 6)), structure("uterus").id), "sex"),
     "no prostate": (erase("prostate"), "sex"),
     "unknown id": (relabel(((-288, -276), (60, 72), (-6, 6)), 250), "vocabulary"),
