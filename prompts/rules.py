@@ -201,6 +201,8 @@ def _sided(part: Clause, mention: Mention) -> Iterator[str]:
     for organ in mention.values("absent_sided"):
         near = part.text[max(0, mention.start - part.start - 25) : mention.end - part.start + 16].lower()
         sides = {side for side in ("left", "right") if re.search(rf"\b{side}\b", near)}
+        if re.search(r"\b(?:partial|planned|scheduled)\b", near):
+            continue
         if re.search(r"\bbilateral\b", near):
             sides = {"left", "right"}
         elif len(sides) != 1:

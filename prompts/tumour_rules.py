@@ -50,9 +50,13 @@ _ORIGIN = re.compile(
 _ADJACENT = re.compile(r"[\s-]*(?:\w+[\s-]+){0,2}$")
 _COUNT = re.compile(r"(?:^|\s)(?P<digits>\d{1,2})\s+(?:[a-z-]+\s+){0,3}$", re.IGNORECASE)
 _PRIMARY_NOUNS = ("cancer", "carcinoma", "adenocarcinoma", "sarcoma")
+_JUDGED = re.compile(
+    r"(?:favou?r\s+of|(?:consistent|compatible)\s+with|suggestive\s+of|suspicious\s+for|representing|suggesting)\s+(?:a\s+|an\s+)?$",
+    re.IGNORECASE,
+)
 _SPREAD = ("metasta", "second", "deposit")
 _REACHED = re.compile(
-    r"\s*(?:to|in|of|into|with|the|at|and|from|involving|within|,|both|a|an|adjacent|left|right|multiple|bilateral|\s)*$",
+    r"\s*(?:to|in|of|into|with|the|at|and|involving|within|,|both|a|an|adjacent|left|right|multiple|bilateral|\s)*$",
     re.IGNORECASE,
 )
 
@@ -86,10 +90,16 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
                 own.append(_merge(finding, [*own, *(f for f in findings if f.sentence != part.sentence)]))
         own = list({id(finding): finding for finding in own}.values())
         findings += [finding for finding in own if finding not in findings]
-        last = own or (findings[-1:] if _FOLLOW_UP.match(part.text) else [])
+        last = own or (findings[-1:] if _goes_on(part) else [])
         _read_sizes(part, last)
         _read_stages(part, own or findings[-1:])
     return findings
+
+
+def _goes_on(part: Clause) -> bool:
+    """Tell whether a clause goes on about the tumour before it ("It measures ...") and names nothing else."""
+    other = any(m.value("place") is not None or m.value("tumour") == "secondary" for m in part.mentions)
+    return _FOLLOW_UP.match(part.text) is not None and not other
 
 
 def negated(part: Clause, mention: Mention, past: bool = True) -> bool:
@@ -208,11 +218,15 @@ def _named_primary(part: Clause, place: Mention) -> bool:
 
 
 def _secondary_noun(part: Clause, mention: Mention) -> bool:
-    """Tell whether the word itself is a metastasis ("metastatic mass")."""
+    """Tell whether the word itself is a metastasis ("metastatic mass", "mass in favour of metastasis")."""
     for other in part.mentions:
         gap = part.text[other.end - part.start : mention.start - part.start]
         is_secondary = other.value("tumour") == "secondary" and other.text.lower().startswith("metasta")
-        if is_secondary and other.end <= mention.start and not gap.strip() and mention.value("tumour") == "mass":
+        if not is_secondary or mention.value("tumour") != "mass":
+            continue
+        if other.end <= mention.start and not gap.strip():
+            return True
+        if other.start >= mention.end and _JUDGED.search(part.text[: other.start - part.start]):
             return True
     return False
 
