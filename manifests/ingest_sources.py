@@ -16,7 +16,7 @@ from manifests.anatomy import structure
 from manifests.case import Attributes
 from manifests.errors import FileFormatError, InvalidValueError, LocationError, UnknownNameError
 from manifests.identity import is_identifier
-from manifests.labelmap import LabelMap, Meaning, label_map, read_label_map, scheme_label_map
+from manifests.labelmap import LabelMap, Meaning, label_map, read_label_names, scheme_label_map
 from manifests.schemes import scheme_names
 
 __all__ = [
@@ -75,7 +75,12 @@ class Source:
 
 
 def images_labels_source(
-    folder: Path, labels: str | Path | Names, *, images: str = IMAGES, masks: str = MASKS
+    folder: Path,
+    labels: str | Path | Names,
+    overrides: Names | None = None,
+    *,
+    images: str = IMAGES,
+    masks: str = MASKS,
 ) -> Source:
     """Read a folder of images and label maps.
 
@@ -85,6 +90,7 @@ def images_labels_source(
     Args:
         folder: where the patterns start.
         labels: meaning of the values: a scheme's name, a JSON file, or {value: name}.
+        overrides: meanings of labels by name or value, which count before `labels`.
         images: pattern of the images, relative to `folder`.
         masks: pattern of the label maps.
 
@@ -100,7 +106,7 @@ def images_labels_source(
     for key in sorted(pictures.keys() | maps.keys()):
         ct, found = pictures.get(key, []), maps.get(key, [])
         cases.append(SourceCase(key, ct[0] if len(ct) == 1 else None, tuple((path, None) for path in found)))
-    return Source(folder, "images-labels", _named(cases), _labels(labels))
+    return Source(folder, "images-labels", _named(cases), _labels(labels, overrides))
 
 
 def nnunet_source(folder: Path, overrides: Names | None = None) -> Source:
@@ -201,13 +207,13 @@ def _named(cases: list[SourceCase]) -> tuple[SourceCase, ...]:
     return tuple(cases)
 
 
-def _labels(labels: str | Path | Names) -> LabelMap:
+def _labels(labels: str | Path | Names, overrides: Names | None) -> LabelMap:
     if isinstance(labels, Mapping):
-        return label_map({int(value): name for value, name in labels.items()})
+        return label_map({int(value): name for value, name in labels.items()}, overrides)
     if isinstance(labels, str) and labels in scheme_names():
-        return scheme_label_map(labels)
+        return scheme_label_map(labels, overrides)
     if Path(labels).suffix == ".json":
-        return read_label_map(Path(labels))
+        return label_map(read_label_names(Path(labels)), overrides)
     raise UnknownNameError(
         "label map",
         got=repr(str(labels)),

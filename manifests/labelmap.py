@@ -21,7 +21,7 @@ __all__ = [
     "LabelMap",
     "Meaning",
     "label_map",
-    "read_label_map",
+    "read_label_names",
     "scheme_label_map",
     "undivided",
     "whole_structures",
@@ -102,13 +102,12 @@ def scheme_label_map(name: str, overrides: Mapping[str, str] | None = None) -> d
     return label_map({label.value: label.name for label in labels}, backwards | dict(overrides or {}))
 
 
-def read_label_map(path: Path) -> dict[int, Meaning]:
-    """Read a JSON file {value: name} or {name: value}; names as in `label_map`.
+def read_label_names(path: Path) -> dict[int, str]:
+    """Read a JSON file {value: name} or {name: value}.
 
     Raises:
         LocationError: if there is no such file.
         FileFormatError: if it is not such a table, or gives one value two names.
-        UnknownNameError: as `label_map`.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
@@ -118,11 +117,11 @@ def read_label_map(path: Path) -> dict[int, Meaning]:
         raise LocationError(str(path), got=str(error.strerror), need="a label map", do="Check the path.") from error
     except (ValueError, AttributeError) as error:
         raise _no_map(path, str(error)) from error
-    if not all(isinstance(value, int) and isinstance(name, str) for value, name in pairs):
+    if not all(type(value) is int and isinstance(name, str) for value, name in pairs):
         raise _no_map(path, "entries of other types")
     if len(dict(pairs)) != len(pairs):
         raise _no_map(path, "one value with two names")
-    return label_map(dict(pairs))
+    return dict(pairs)
 
 
 def _no_map(path: Path, got: str) -> FileFormatError:

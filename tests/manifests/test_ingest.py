@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from manifests.anatomy import structure, structures
+from manifests.cli import app
 from manifests.dataset import Dataset
 from manifests.errors import (
     FileFormatError,
@@ -20,7 +22,7 @@ from manifests.foreign import longest_axial_mm, translate
 from manifests.geometry import Grid
 from manifests.ingest import ingest, ingest_images_labels, ingest_nnunet, ingest_totalsegmentator
 from manifests.ingest_sources import images_labels_source, nnunet_source, totalsegmentator_source
-from manifests.labelmap import Meaning, label_map, scheme_label_map
+from manifests.labelmap import Meaning, label_map, read_label_names, scheme_label_map
 from manifests.nifti import write_nifti
 from manifests.schemes import paint, scheme, scheme_names
 from manifests.testing import DatasetSuite
@@ -316,3 +318,31 @@ def test_real_scans_come_in_with_the_volumes_their_tables_state(real_data, tmp_p
     anatomy = Dataset.open(tmp_path / "out").read("xample").anatomy
     left, right = (np.nonzero(anatomy == structure(f"kidney_{side}").id)[2].mean() for side in ("left", "right"))
     assert left > right
+
+
+def test_the_command_says_what_failed_and_exits_accordingly(tmp_path):
+    raw = write_nnunet(tmp_path / "raw", ["a", "b"], {"background": 0, "kidney": 1, "tumor": 2, "cyst": 3})
+    asked = ["ingest", str(raw), "--out", str(tmp_path / "out"), "--layout", "nnunet", "--licence", "CC0-1.0", "--json"]
+    meant = ["--map", "tumor=tumour:kidney", "--map", "cyst=tumour:kidney:cyst"]
+    (raw / "labelsTr" / "b.nii.gz").unlink()
+    failed = CliRunner().invoke(app, asked + meant)
+    assert failed.exit_code == 1
+    facts = json.loads(failed.stdout)
+    assert (facts["cases"], list(facts["failed"])) == (2, ["b"])
+    write_nifti(raw / "labelsTr" / "b.nii.gz", kidney_labels(), GRID)
+    assert CliRunner().invoke(app, asked + meant).exit_code == 0
+    assert [record.licence for record in Dataset.open(tmp_path / "out").accepted()] == ["CC0-1.0"] * 2
+    assert isinstance(CliRunner().invoke(app, asked).exception, UnknownNameError)
+    assert isinstance(CliRunner().invoke(app, [*asked, "--map", "tumor"]).exception, InvalidValueError)
+
+
+def test_a_label_file_is_read_either_way_round(tmp_path):
+    for table in ({"1": "liver", "2": "spleen"}, {"liver": 1, "spleen": 2}):
+        (tmp_path / "labels.json").write_text(json.dumps(table))
+        assert read_label_names(tmp_path / "labels.json") == {1: "liver", 2: "spleen"}
+    for text in ("{", "[]", '{"liver": 1, "spleen": 1}', '{"liver": 1.5}', '{"liver": true}'):
+        (tmp_path / "labels.json").write_text(text)
+        with pytest.raises(FileFormatError, match=r"labels\.json"):
+            read_label_names(tmp_path / "labels.json")
+    with pytest.raises(LocationError):
+        read_label_names(tmp_path / "none.json")

@@ -106,9 +106,19 @@ def test_all_schemes_of_the_house_are_there():
     assert house <= set(NAMES)
 
 
+BTCV = (
+    "spleen, right kidney, left kidney, gallbladder, esophagus, liver, stomach, aorta, inferior vena cava, "
+    "portal vein and splenic vein, pancreas, right adrenal gland, left adrenal gland"
+)
+AMOS = (
+    "spleen, right kidney, left kidney, gall bladder, esophagus, liver, stomach, aorta, postcava, pancreas, "
+    "right adrenal gland, left adrenal gland, duodenum, bladder, prostate/uterus"
+)
+
+
 def test_published_numbers():
-    assert scheme("btcv13").labels["left adrenal gland"] == 13
-    assert scheme("amos15").labels["postcava"] == 9
+    for name, order in (("btcv13", BTCV), ("amos15", AMOS)):
+        assert list(scheme(name).labels) == ["background", *order.split(", ")]
     assert dict(scheme("kits").labels) == {"background": 0, "kidney": 1, "tumour": 2, "cyst": 3}
     assert scheme("guidegen20").labels["gallbladder"] == 19
     assert scheme("maisi132").labels["hepatic tumor"] == 26
