@@ -16,6 +16,7 @@ __all__ = ["paint_bladder", "paint_bowel"]
 
 _GAS_HU = -970.0
 _WALL_MM = 2.5
+_MOST_GAS = 0.6
 _COLON = ("colon",)
 _SMALL = ("small_bowel", "duodenum")
 
@@ -36,7 +37,7 @@ def paint_bowel(scene: Scene) -> None:
     colon = scene.region(*_COLON, margin_mm=6.0)
     if colon is not None:
         content = _mixed(scene, colon, rng, (14.0, 8.0)) if prepared else _stool(scene, colon, rng)
-        _fill(scene, colon, content, _levels(scene, colon, rng, rng.uniform(-1.5, -0.1)))
+        _fill(scene, colon, content, _levels(scene, colon, rng, rng.uniform(-1.7, -0.5)))
     gullet = scene.region("esophagus", margin_mm=6.0)
     if gullet is not None:
         _fill(scene, gullet, _mixed(scene, gullet, rng, (30.0, 6.0)), _levels(scene, gullet, rng, -2.0))
@@ -91,7 +92,7 @@ def _levels(scene: Scene, region: Region, rng: np.random.Generator, mean: float)
     tops = np.array([box[1].start for box in boxes], np.float32)
     stops = np.array([box[1].stop for box in boxes], np.float32)
     centres = tuple(np.array([(box[axis].start + box[axis].stop) // 2 for box in boxes], int) for axis in range(3))
-    share = np.clip(0.5 + 0.55 * (field[centres] * 1.3 + mean), 0, 1)
+    share = np.clip(0.5 + 0.55 * (field[centres] * 1.3 + mean), 0, _MOST_GAS)
     levels = np.concatenate([[-1], tops + share * (stops - tops)])
     y = np.arange(region.mask.shape[1], dtype=np.float32)[None, :, None]
     return y < levels[labels]

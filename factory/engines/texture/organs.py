@@ -12,7 +12,8 @@ __all__ = ["paint_heart", "paint_kidneys", "paint_spleen"]
 _KIDNEY = {"native": (0.0, 0.0), "arterial": (55.0, -65.0), "portal_venous": (10.0, -18.0), "delayed": (4.0, 2.0)}
 """Cortex and medulla relative to the whole kidney, HU by phase (corticomedullary, nephrographic, excretory)."""
 
-_MYOCARDIUM = {"native": 44.0, "arterial": 105.0, "portal_venous": 112.0, "delayed": 98.0}
+_MYOCARDIUM = {"native": 1.05, "arterial": 0.55, "portal_venous": 0.74, "delayed": 0.85}
+"""HU of heart muscle relative to the heart as a whole, by phase."""
 
 # centre and half-axes of each cavity as shares of the heart's box (z, y, x), and which blood it holds
 _CAVITIES = (
@@ -76,11 +77,13 @@ def paint_heart(scene: Scene) -> None:
         for part, inner in zip(region.box, tight, strict=True)
     ]
     hu = scene.hu[region.box]
-    values = hu + np.float32(_MYOCARDIUM[scene.subject.phase]) - scene.base[structure("heart").id]
+    values = hu + np.float32(_MYOCARDIUM[scene.subject.phase] - 1) * scene.base[structure("heart").id]
     for centre, half, blood in _CAVITIES:
         cavity = _ellipsoid(axes, centre, half) + 0.10 * wobble
         share = (1 - smoothstep(cavity, 0.85, 1.1)) * smoothstep(depth, 1.0, 4.0)
         values += share * (scene.base[structure(blood).id] - values)
+    missing = scene.base[structure("heart").id] - float(values[region.mask].mean())
+    values += np.float32(np.clip(missing, -60, 60))
     groove = smoothstep(wobble - 0.35 * depth, 0.6, 1.6)
     values += groove * (-60 - values)
     hu[region.mask] = values[region.mask]

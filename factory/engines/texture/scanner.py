@@ -18,7 +18,7 @@ __all__ = ["Protocol", "acquire", "noise_spectrum"]
 
 _WATER_PER_MM = 0.0195
 _CHUNK_VOXELS = 4_000_000
-_BINARY_VARIANCE = 0.22
+_BINARY_VARIANCE = 0.18
 """Blur, in squared voxels, that gives binary label edges the softness of averaged ones.
 
 A voxel's own box has 1/12; rounding the boundary to voxels loses another 1/12 or more. The
@@ -51,7 +51,7 @@ class Protocol:
         return cls(
             psf_mm=rng.uniform(1.3, 1.8) if soft else rng.uniform(0.8, 1.1),
             slice_mm=max(spacing_z_mm, rng.choice((1.0, 2.5, 3.0, 5.0))),
-            noise_hu=rng.uniform(7.0, 13.0) if soft else rng.uniform(11.0, 19.0),
+            noise_hu=rng.uniform(6.0, 11.0) if soft else rng.uniform(9.0, 16.0),
             peak_per_mm=0.12 if soft else 0.23,
             table_mm=rng.uniform(2.0, 10.0),
         )

@@ -44,7 +44,8 @@ _BONE_LOSS_HU_PER_YEAR = 1.3
 _MIDDLE_AGE = 55.0
 _MUSCLE_TO_FAT_HU = 145.0
 _FAT_MM = 10.0
-_SKIN_MM, _SKIN_HU = 3.0, 130.0
+_SKIN_MM, _SKIN_HU = 4.0, 150.0
+"""Brighter and thicker than skin is: half of it is lost to the air that shares its voxels."""
 
 
 def base_hu(subject: Subject, rng: np.random.Generator) -> Float32[np.ndarray, "256"]:
@@ -68,7 +69,7 @@ def base_hu(subject: Subject, rng: np.random.Generator) -> Float32[np.ndarray, "
 
 def _deviation(entry: Structure, own: float, shared: float) -> float:
     weight = _SHARED if entry.tissue in (*_BLOOD, "bone") else 0.4
-    return float(np.clip(weight * shared + np.sqrt(1 - weight**2) * own, -1.6, 1.6)) * 0.8
+    return float(np.clip(weight * shared + np.sqrt(1 - weight**2) * own, -2.0, 2.0)) * 0.6
 
 
 def paint_grain(scene: Scene) -> None:
@@ -112,16 +113,17 @@ def paint_muscle(scene: Scene) -> None:
     region = scene.tissue("muscle")
     if region is None:
         return
-    rng, (z, y, x) = scene.rng("muscle"), scene.grid.spacing_mm_zyx
-    # fibres run lengthwise: the lattice is three times longer along z
-    streak = smooth_field(region.mask.shape, (z / 3, y, x), 5.0, rng)[region.mask]
-    plane = smooth_field(region.mask.shape, (z / 3, y, x), 22.0, rng)[region.mask]
-    depth = depth_mm(region.mask, (z, y, x), 9.0)[region.mask]
-    threshold = 1.9 - 0.9 * np.clip((scene.subject.age_years - 20) / 60, 0, 1.2)
-    fat = 0.8 * smoothstep(streak, threshold - 0.4, threshold + 1.3)
-    # layers of a flat muscle meet some 6 mm below either face
-    layer = np.exp(-np.square((depth - 6 + plane) / max(1.2, scene.voxel_mm / 2))) * min(1, 1.6 / scene.voxel_mm)
-    fat = np.maximum(fat, layer * smoothstep(plane, -0.6, 0.8))
+    rng, spacing, voxel = scene.rng("muscle"), scene.grid.spacing_mm_zyx, scene.voxel_mm
+    # fibres run lengthwise: the lattices are longer along z
+    along = (spacing[0] / 3, *spacing[1:])
+    streak, bundle, gate = (smooth_field(region.mask.shape, along, mm, rng)[region.mask] for mm in (5.0, 20.0, 26.0))
+    depth = depth_mm(region.mask, spacing, 9.0)[region.mask]
+    threshold = 2.1 - 0.9 * np.clip((scene.subject.age_years - 20) / 60, 0, 1.2)
+    fat = 0.7 * smoothstep(streak, threshold - 0.3, threshold + 1.4)
+    # layers of a flat muscle meet some 6 mm below either face, bundles of a thick one anywhere
+    layer = np.exp(-np.square((depth - 6 + 0.4 * gate) / max(1.2, voxel / 2))) * np.float32(min(1, 1.6 / voxel))
+    planes = np.maximum(layer, sheets(bundle, 20.0, 2.2, voxel) * smoothstep(depth, 4.0, 8.0))
+    fat = np.maximum(fat, 0.75 * planes * smoothstep(gate, -0.8, 0.8))
     loss = _MUSCLE_TO_FAT_HU * fat
     scene.hu[region.box][region.mask] -= loss - min(float(loss.mean()), 12.0)
 
@@ -131,11 +133,11 @@ def paint_skin(scene: Scene) -> None:
     spacing = max(scene.grid.spacing_mm_zyx[1:])
     share = min(1.0, _SKIN_MM / spacing)
     body = scene.anatomy > 0
-    for strength in (share, 0.15 * share):
+    for strength in (share, 0.3 * float(np.clip(_SKIN_MM / spacing - 1, 0, 1))):
         inner = _eroded(body)
         shell = body & ~inner
         values = scene.hu[shell]
-        scene.hu[shell] = np.where(values < 0, values + np.float32(strength) * (_SKIN_HU - values), values)
+        scene.hu[shell] = values + np.float32(strength) * np.maximum(_SKIN_HU - values, 0)
         body = inner
 
 

@@ -37,7 +37,7 @@ def _paint_lung(scene: Scene, region: Region, centre: Float64[np.ndarray, "3"], 
     root = _nearest(region, centre - _corner(region, np.asarray(spacing)), np.asarray(spacing))
     twigs = int(np.clip(3600 / step, 700, 3600))
     for number, (height, trunk_mm) in enumerate(((8.0, 7.5), (-14.0, 6.0))):
-        habit = Habit((30, 140, 500, twigs), twig_mm=0.5, trunk_mm=trunk_mm)
+        habit = Habit((20, 120, 500, twigs), twig_mm=0.5, trunk_mm=trunk_mm)
         tree = grow(region.mask, spacing, root + np.array([height, 0, 0]), habit, rng)
         if number == 0:
             _paint_bronchi(values, tree, spacing)
@@ -49,7 +49,7 @@ def _paint_lung(scene: Scene, region: Region, centre: Float64[np.ndarray, "3"], 
 def _paint_bronchi(values: Float32[np.ndarray, "z y x"], tree: Tree, spacing_mm: tuple[float, float, float]) -> None:
     """Lay a bronchus beside every larger artery: a wall, then air inside it."""
     for extra_mm, hu in ((1.2, -150.0), (0.0, -960.0)):
-        tube = companion(tree, smallest_mm=1.5, extra_mm=extra_mm)
+        tube = companion(tree, smallest_mm=2.2, extra_mm=extra_mm)
         values += rasterise(tube, values.shape, spacing_mm) * (np.float32(hu) - values)
 
 

@@ -14,12 +14,12 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(scale=st.floats(2, 40), spacing=st.floats(0.7, 6))
 def test_fields_have_unit_variance_at_every_voxel(scale: float, spacing: float) -> None:
-    draws = np.stack([smooth_field((7, 6, 5), (spacing,) * 3, scale, generator(i)) for i in range(300)])
-    assert np.abs(draws.mean(axis=0)).max() < 0.35
-    np.testing.assert_allclose(draws.std(axis=0), 1, atol=0.25)
+    draws = np.stack([smooth_field((7, 6, 5), (spacing,) * 3, scale, generator(i)) for i in range(200)])
+    assert np.abs(draws.mean(axis=0)).max() < 0.4
+    np.testing.assert_allclose(draws.std(axis=0), 1, atol=0.3)
 
 
 @pytest.mark.parametrize("spacing", [1.0, 2.0, 3.0])
