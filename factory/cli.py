@@ -17,11 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # all of these are read when nump
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import click
-import manifests.cli
 import typer
 
 import downstream.cli
+import manifests.cli
 import prompts.cli
 from manifests.errors import FactoryError, InvalidValueError
 
@@ -117,6 +116,8 @@ def _drive(run: "Run", *, quiet: bool) -> None:
         counts = {"accepted": 0, "rejected": 0, "failed": 0}
         for outcome in run:
             counts[outcome.record.status] += 1
+            if bar.disable:
+                continue
             bar.initial = bar.initial or run.filled - counts["accepted"]
             bar.n = run.filled
             bar.set_postfix(counts, refresh=False)
@@ -192,36 +193,26 @@ def engines_command(as_json: _Json = False) -> None:
             typer.echo(f"{kind}: {', '.join(names)}")
 
 
-app.registered_commands += manifests.cli.app.registered_commands + downstream.cli.app.registered_commands
+app.registered_commands += [*manifests.cli.app.registered_commands, *downstream.cli.app.registered_commands]
 app.add_typer(prompts.cli.app, name="prompts")
 app.add_typer(downstream.cli.export_app, name="export")
+app.add_typer(downstream.cli.bench_app, name="bench")
 app.add_typer(downstream.cli.bench_app, name="bench")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(_run(arguments))
+    try:
+        app(args=arguments)
+    except FactoryError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of handlers
+    """Stop like Ctrl-C when a scheduler asks to."""
     raise KeyboardInterrupt
-
-
-def _run(arguments: list[str] | None) -> int:
-    """Status of one command; errors are printed here and nowhere else."""
-    try:
-        status = app(args=arguments, standalone_mode=False)
-    except FactoryError as error:
-        typer.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        typer.echo("interrupted", err=True)
-        return 1
-    return status if isinstance(status, int) else 0
 
 
 if __name__ == "__main__":
