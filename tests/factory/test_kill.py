@@ -57,11 +57,12 @@ def require_equal(out: Path, undisturbed: Dataset) -> None:
     assert check(dataset) == []
 
 
-def kill_after(command: list[str], seconds: float, cwd: Path) -> bool:
-    """Start a driver, kill it so long after it begins to work; False if it was done before."""
+def kill_after(command: list[str], lines: int, seconds: float, cwd: Path) -> bool:
+    """Start a driver, kill it so long after so many lines of its output; False if it was done before."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=cwd)
     assert process.stdout
-    process.stdout.readline()
+    for _ in range(lines):
+        process.stdout.readline()
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.stdout.close()
@@ -77,8 +78,9 @@ def finish(command: list[str], cwd: Path) -> list[str]:
 def drill_driver(out: Path, manifest: Path, undisturbed: Dataset, *, seed: int, kills: int, workers: int) -> None:
     moments = random.Random(seed)
     command = driver(out, manifest, workers)
-    longest = 1.2 if workers == 1 else 12.0
-    killed = sum(kill_after(command, moments.uniform(0.0, longest), out.parent) for _ in range(kills))
+    killed = 0
+    for _ in range(kills):  # before it works, or while it makes one of its first cases
+        killed += kill_after(command, moments.randint(1, 3), moments.uniform(0.0, 0.4), out.parent)
     assert killed, "no kill hit a working driver"
     before = {path.stem for path in (out / "commits").glob("*.json")}
     made = finish(command, out.parent)
