@@ -60,7 +60,7 @@ def wing_sheet(sign: float, out_mm: float, depth: tuple[float, float]) -> Float6
 
 
 def sheet_tubes(space: Space, sheet: Float64[np.ndarray, "u v 3"], radii: Float64[np.ndarray, "u v"]) -> list[Tube]:
-    return [space.tube(np.column_stack([line, r]), step_mm=12.0) for line, r in zip(sheet, radii, strict=True)]
+    return space.tubes([np.column_stack([line, r]) for line, r in zip(sheet, radii, strict=True)], step_mm=12.0)
 
 
 def paint_pelvic_bones(canvas: Canvas) -> None:
@@ -104,7 +104,7 @@ def _femur(space: Space, sign: float) -> list[Tube]:
         (x + 28, y + 8, z - 170, 14),
     ]
     head = [(x - 0.5, y, z, 23.5), (x + 0.5, y, z, 23.5)]
-    return [space.tube(mirrored(rows, sign)) for rows in (head, neck, trochanter)]
+    return space.tubes([mirrored(rows, sign) for rows in (head, neck, trochanter)])
 
 
 def _hip(space: Space, sign: float) -> list[Tube]:
@@ -115,12 +115,13 @@ def _hip(space: Space, sign: float) -> list[Tube]:
     radii = np.repeat(profile[None], sheet.shape[0], axis=0)
     tubes = sheet_tubes(space, sheet, radii)
     x, y, z = _HEAD
+    rings = []
     for turn in np.radians(np.arange(-60, 181, 20.0)):
         ring = []
         for lift in np.radians([-55, -15, 25, 60, 85]):
             inward = np.array([-np.cos(turn) * np.cos(lift), np.sin(turn) * np.cos(lift), np.sin(lift)])
             ring.append((*(np.array([x, y, z]) + 30 * inward), 5.5))
-        tubes.append(space.tube(mirrored(ring, sign)))
+        rings.append(ring)
     rods = [
         [(x - 20, y - 18, z + 10, 9), (45, -38, -266, 7.5), (20, -48, -278, 7.5), (7, -48, -284, 9)],
         [(7, -47, -284, 9), (12, -40, -297, 6.5), (32, -10, -312, 6), (52, 20, -318, 9)],
@@ -131,7 +132,7 @@ def _hip(space: Space, sign: float) -> list[Tube]:
         [(x - 8, y - 14, z + 38, 15), (x - 14, y + 18, z + 36, 14), (x - 26, y + 40, z + 48, 11)],
         [(x - 30, y - 14, z + 8, 9), (x - 30, y + 12, z + 6, 9), (x - 24, y + 24, z - 12, 10)],
     ]
-    return tubes + [space.tube(mirrored(rows, sign)) for rows in rods]
+    return tubes + space.tubes([mirrored(rows, sign) for rows in (*rings, *rods)])
 
 
 def paint_gluteals(canvas: Canvas) -> None:
@@ -151,7 +152,7 @@ def paint_gluteals(canvas: Canvas) -> None:
             end = np.array([138, 40 - 10 * k, -262 - 75 * k])
             middle = (start + end) / 2 + np.array([0, 22, 0])
             rows.append([(*start, 13), (*middle, 20), (*end, 13)])
-        maximus = [space.tube(mirrored(r, sign), bulk**0.5) for r in rows]
+        maximus = space.tubes([mirrored(r, sign) for r in rows], bulk**0.5)
         canvas.draw(f"gluteus_maximus_{side}", maximus, ("skeletal_muscle", "subcutaneous_fat"))
 
 

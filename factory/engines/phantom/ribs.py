@@ -1,13 +1,12 @@
 """Ribs, costal cartilages and sternum: arcs on the chest wall that slope down to the front."""
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float64
 
 from factory.engines.phantom.body import CAGE, SPINE_DEPTH, SPINE_FRONT
 from factory.engines.phantom.canvas import SOFT, Canvas
 from factory.engines.phantom.curves import Tube
+from factory.engines.phantom.shapes import Profile
 
 __all__ = ["paint_ribs"]
 
@@ -19,6 +18,7 @@ _RIBS = {
 }  # fmt: skip
 # where the cartilage of ribs 1 to 7 meets the sternum; 8 to 10 join the one above
 _STERNAL = {1: 240, 2: 222, 3: 202, 4: 184, 5: 167, 6: 152, 7: 141}
+_STERNUM_WIDTH = Profile({112: 4, 128: 7, 142: 17, 180: 16, 212: 13, 222: 19, 240: 25, 252: 20})
 _FRONT_DEGREES = 171.0
 _OUT_MM = 5.5
 
@@ -26,15 +26,14 @@ _OUT_MM = 5.5
 def paint_ribs(canvas: Canvas) -> None:
     """Paint cartilages, sternum and the 24 ribs."""
     space = canvas.space
-    courses = {(n, sign): _course(n, sign, space.build.lean["rib_slope"]) for n in _RIBS for sign in (-1.0, 1.0)}
     squash = (0.62, 1.0, 1.0)
-    cartilage = [space.tube(_cartilage(n, sign), squash_zyx=squash) for n in range(1, 11) for sign in (-1.0, 1.0)]
+    sides = [(n, sign) for n in _RIBS for sign in (-1.0, 1.0)]
+    cartilage = space.tubes([_cartilage(n, sign) for n, sign in sides if n <= 10], squash_zyx=squash)
     canvas.draw("costal_cartilages", cartilage)
     canvas.draw("sternum", _sternum(canvas), (*SOFT, "costal_cartilages"))
-    spine = [f"vertebrae_{v}" for v in ("T1", "T2")]
-    for (n, sign), rows in courses.items():
-        name = f"rib_{'left' if sign > 0 else 'right'}_{n}"
-        canvas.draw(name, [space.tube(rows, squash_zyx=squash)], (*SOFT, "costal_cartilages", *spine[:0]))
+    courses = space.tubes([_course(n, sign, space.build.lean["rib_slope"]) for n, sign in sides], squash_zyx=squash)
+    for (n, sign), course in zip(sides, courses, strict=True):
+        canvas.draw(f"rib_{'left' if sign > 0 else 'right'}_{n}", [course], (*SOFT, "costal_cartilages"))
 
 
 def _on_wall(degrees: float, z: float, sign: float, out: float = _OUT_MM) -> tuple[float, float, float]:
@@ -81,12 +80,9 @@ def _cartilage(n: int, sign: float) -> list[tuple[float, float, float, float]]:
 
 def _sternum(canvas: Canvas) -> list[Tube]:
     """Manubrium, body and xiphoid as a stack of flat bars."""
-    half_width: Callable[[float], float] = lambda z: float(
-        np.interp(z, [112, 128, 142, 180, 212, 222, 240, 252], [4, 7, 17, 16, 13, 19, 25, 20])
-    )
-    tubes = []
+    bars = []
     for z in np.arange(112.0, 253.0, 4.0):
         _, y, _ = _on_wall(180, z, 1.0, 5.0)
-        w = half_width(z)
-        tubes.append(canvas.space.tube([(-w, y + 1, z, 5.2), (0, y, z, 5.6), (w, y + 1, z, 5.2)]))
-    return tubes
+        w = _STERNUM_WIDTH.value(z)
+        bars.append([(-w, y + 1, z, 5.2), (0, y, z, 5.6), (w, y + 1, z, 5.2)])
+    return canvas.space.tubes(bars)

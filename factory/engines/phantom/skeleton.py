@@ -74,7 +74,7 @@ def _paint_vertebra(canvas: Canvas, level: str, below: float, above: float) -> N
         return smooth_max(round_, np.asarray(ends, np.float32), 3.0)
 
     canvas.fill(name, canvas.box(centre - reach, centre + reach), shape, over)
-    canvas.draw(name, _processes(canvas.space, level), (*over, *(f"vertebrae_{v}" for v in ())))
+    canvas.draw(name, _processes(canvas.space, level), over)
 
 
 def _processes(space: Space, level: str) -> list[Tube]:
@@ -93,19 +93,23 @@ def _processes(space: Space, level: str) -> list[Tube]:
         p = centre + np.array([x, 0, 0]) + v * back + u * up
         return float(p[0]), float(p[1]), float(p[2]), r
 
-    tubes = [
-        space.tube([row(0, d + 20, -2, thick), row(0, (d + 20 + spine_tip) / 2, droop / 2 - 2, thick * 0.8),
-                    row(0, spine_tip, droop - 3, thick)], squash_zyx=(0.5 if lumbar else 0.7, 1, 1))
-    ]  # fmt: skip
+    ridge = [
+        row(0, d + 20, -2, thick),
+        row(0, (d + 20 + spine_tip) / 2, droop / 2 - 2, thick * 0.8),
+        row(0, spine_tip, droop - 3, thick),
+    ]
+    tubes = space.tubes([ridge], squash_zyx=(0.5 if lumbar else 0.7, 1, 1))
+    plates, bars = [], []
     for s in (-1.0, 1.0):
-        tubes += [
-            space.tube([row(s * w * 0.62, d - 4, 5, thick), row(s * 14.5, d + 10, 4, thick)], squash_zyx=(0.7, 1, 1)),
-            space.tube([row(s * 14.5, d + 9, 3, thick), row(s * 12, d + 17, -2, thick), row(0, d + 22, -3, thick)],
-                       squash_zyx=(0.55, 1, 1)),
-            space.tube([row(s * 15, d + 10, 3, thick), row(s * side, d + (12 if lumbar else 24), 4, thick * 0.75)]),
-            space.tube([row(s * 15, d + 13, 14, thick * 0.9), row(s * 15.5, d + 14, -14, thick)]),
-        ]  # fmt: skip
-    return tubes
+        plates += [
+            [row(s * w * 0.62, d - 4, 5, thick), row(s * 14.5, d + 10, 4, thick)],
+            [row(s * 14.5, d + 9, 3, thick), row(s * 12, d + 17, -2, thick), row(0, d + 22, -3, thick)],
+        ]
+        bars += [
+            [row(s * 15, d + 10, 3, thick), row(s * side, d + (12 if lumbar else 24), 4, thick * 0.75)],
+            [row(s * 15, d + 13, 14, thick * 0.9), row(s * 15.5, d + 14, -14, thick)],
+        ]
+    return tubes + space.tubes(plates, squash_zyx=(0.62, 1, 1)) + space.tubes(bars)
 
 
 def paint_shoulders(canvas: Canvas) -> None:
@@ -126,12 +130,12 @@ def paint_shoulders(canvas: Canvas) -> None:
 def _scapula(space: Space, sign: float) -> list[Tube]:
     """A thin blade behind the upper ribs, with a thick lateral border, spine, acromion and glenoid."""
     top, tip, socket = np.array([82.0, 66, 284]), np.array([134.0, 66, 170]), np.array([136.0, 10, 262])
-    tubes = []
+    lines = []
     for t in np.linspace(0, 1, 20):
         a, b = top + t * (tip - top), socket + t * (tip - socket)
         bow = np.array([0.0, 7.0 * (1 - t), 0.0])
         rows = [(*a, 4.0), *((*((1 - k) * a + k * b + bow * 4 * k * (1 - k)), 3.2) for k in (0.33, 0.66)), (*b, 6.0)]
-        tubes.append(space.tube(mirrored(rows, sign)))
+        lines.append(rows)
     spine = [(88, 72, 262, 5), (114, 68, 275, 6), (142, 34, 288, 6.5), (152, 4, 296, 6.5), (140, -14, 292, 6)]
     neck = [(128, 16, 260, 9), (132, 4, 266, 13)]
-    return [*tubes, space.tube(mirrored(spine, sign)), space.tube(mirrored(neck, sign))]
+    return space.tubes([mirrored(rows, sign) for rows in (*lines, spine, neck)])

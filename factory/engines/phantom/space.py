@@ -33,6 +33,7 @@ _SCOLIOSIS = Profile({-200: 0.0, -130: -0.4, -60: -1.0, 0: 0.0, 80: 0.9, 140: 1.
 
 Axes = tuple[Float[np.ndarray, " z"], Float[np.ndarray, " y"], Float[np.ndarray, " x"]]
 Volume = Float32[np.ndarray, "z y x"]
+Rows = Sequence[Sequence[float]] | Float[np.ndarray, "_ 4"]
 
 
 def interpolate(field: Float32[np.ndarray, "zl yl xl"], axes_mm: Axes) -> Volume:
@@ -47,10 +48,11 @@ def interpolate(field: Float32[np.ndarray, "zl yl xl"], axes_mm: Axes) -> Volume
         low = np.minimum(place.astype(np.intp), field.shape[axis] - 2)
         weight = (place - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
         start = np.take(field, low, axis=axis)
-        step = np.take(field, low + 1, axis=axis)
-        step -= start
-        step *= weight
-        start += step
+        if weight.any():  # otherwise the points are those of the lattice
+            step = np.take(field, low + 1, axis=axis)
+            step -= start
+            step *= weight
+            start += step
         field = start
     return field
 
@@ -95,7 +97,7 @@ class Space:
 
     def tube(
         self,
-        rows: Sequence[Sequence[float]] | Float[np.ndarray, "n 4"],
+        rows: Rows,
         thicker: float = 1.0,
         step_mm: float = 7.0,
         squash_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0),
@@ -108,33 +110,48 @@ class Space:
             step_mm: distance between samples of the result.
             squash_zyx: see `Tube`.
         """
-        controls = np.array(rows, np.float64)
-        key = (controls.tobytes(), thicker, step_mm, squash_zyx)
-        if key not in self._tubes:
-            self._tubes[key] = self._route(controls, thicker, step_mm, squash_zyx)
-        return self._tubes[key]
+        return self.tubes([rows], thicker, step_mm, squash_zyx)[0]
+
+    def tubes(
+        self,
+        many: Sequence[Rows],
+        thicker: float = 1.0,
+        step_mm: float = 7.0,
+        squash_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> list[Tube]:
+        """Carry several tubes into the world at once; arguments as for `tube`."""
+        controls = [np.array(rows, np.float64) for rows in many]
+        key = (b"".join(part.tobytes() for part in controls), thicker, step_mm, squash_zyx)
+        if key not in self._routed:
+            self._routed[key] = self._route(controls, thicker, step_mm, squash_zyx)
+        return self._routed[key]
 
     @cached_property
-    def _tubes(self) -> dict[tuple[object, ...], Tube]:
+    def _routed(self) -> dict[tuple[object, ...], list[Tube]]:
         return {}
 
     def _route(
-        self, controls: Float64[np.ndarray, "n 4"], thicker: float, step_mm: float, squash: tuple[float, float, float]
-    ) -> Tube:
-        controls[:, :3] = self.place(controls[:, :3])
-        controls[:, 3] *= self.build.scale * thicker
-        return tube(controls, step_mm, squash)
+        self,
+        controls: list[Float64[np.ndarray, "_ 4"]],
+        thicker: float,
+        step_mm: float,
+        squash_zyx: tuple[float, float, float],
+    ) -> list[Tube]:
+        joined = np.vstack(controls)
+        joined[:, :3] = self.place(joined[:, :3])
+        joined[:, 3] *= self.build.scale * thicker
+        ends = np.cumsum([len(part) for part in controls])[:-1]
+        return [tube(part, step_mm, squash_zyx) for part in np.split(joined, ends)]
 
     def _warp_at(self, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
         place = ((points - LATTICE.origin_mm_xyz) / 6.0)[:, ::-1]
         place = np.clip(place, 0, np.array(LATTICE.shape_zyx) - 1.001)
         low = place.astype(np.intp)
-        part = place - low
-        total = np.zeros((3, len(points)))
-        for corner in np.ndindex(2, 2, 2):
-            z, y, x = (low + corner).T
-            total += np.abs(1 - np.array(corner) - part).prod(axis=1) * self.warp[:, z, y, x]
-        return total.T
+        part = (place - low)[None]
+        corners = np.array(list(np.ndindex(2, 2, 2)))[:, None]
+        weights = np.abs(1 - corners - part).prod(axis=2)
+        index = np.ravel_multi_index(tuple(np.moveaxis(low[None] + corners, 2, 0)), LATTICE.shape_zyx)
+        return (self.warp.reshape(3, -1)[:, index] * weights).sum(axis=1).T
 
     def _to_reference(self, world: tuple[Volume, Volume, Volume]) -> tuple[Volume, Volume, Volume]:
         sx, sy, sz = self.build.scale_xyz

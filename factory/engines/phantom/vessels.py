@@ -30,7 +30,8 @@ def paint_arteries(canvas: Canvas) -> None:
     """Paint arch branches, iliac arteries and the aorta, last and whole."""
     space, build = canvas.space, canvas.space.build
     over = (*SOFT, *LOBES, "heart", "esophagus", "iliopsoas_left", "iliopsoas_right", "pancreas", "duodenum",
-            "small_bowel", "liver", "superior_vena_cava", "bronchus_left", "pulmonary_vein")  # fmt: skip
+            "small_bowel", "liver", "superior_vena_cava", "bronchus_left", "pulmonary_vein", "inferior_vena_cava", "iliac_vena_left",
+            "iliac_vena_right", "brachiocephalic_vein_left", "brachiocephalic_vein_right", "colon_sigmoid")  # fmt: skip
     wide = build.vessel_scale
     branches = {
         "brachiocephalic_trunk": [(-14, -44, 226, 7), (-20, -40, 244, 6.5), (-30, -36, 262, 6)],
@@ -78,7 +79,7 @@ def paint_veins(canvas: Canvas) -> None:
         tubes.append(space.tube(moved, wide * build.radius("portal_vein_and_splenic_vein")))
     canvas.draw("portal_vein_and_splenic_vein", tubes, over)
     right = [(-62, -34, 268, 6), (-46, -42, 258, 6.5), (-36, -48, 236, 7)]
-    left = [(62, -38, 268, 6), (40, -56, 256, 6.5), (8, -66, 244, 7), (-20, -62, 234, 7), (-35, -50, 228, 7)]
+    left = [(84, -34, 268, 6), (62, -40, 268, 6.5), (40, -56, 256, 6.5), (8, -66, 244, 7), (-20, -62, 234, 7), (-35, -50, 228, 7)]
     upper = [(-36, -49, 232, 8.5), (-38, -44, 205, 9.5), (-38, -42, 176, 10), (-36, -44, 150, 11)]
     canvas.draw("brachiocephalic_vein_right", [space.tube(right, wide)], over)
     canvas.draw("brachiocephalic_vein_left", [space.tube(left, wide)], over)
