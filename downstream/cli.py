@@ -25,11 +25,6 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]
 
 
-@app.callback()
-def _root() -> None:
-    """Look at datasets."""
-
-
 @app.command()
 def view(
     dataset: _Dataset,

@@ -4,7 +4,8 @@ Cases that share a patient, a prompt or a source form one group; a group lies in
 validation fold as a whole. Its fold is the one that hashes highest with it (rendezvous
 hashing, Thaler and Ravishankar 1998), so it does not depend on the other cases. Small
 datasets are then repaired: groups move, in an order that is fixed too, until every fold has
-at least half its even share of each class. From a few dozen groups a fold nothing moves.
+at least half its even share of each class and a size within a quarter of the even one. In large
+datasets chance alone keeps within these bounds, and nothing moves.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -133,17 +134,35 @@ def _membership(
     return table
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """How many groups of each class a fold should hold; column 0 counts all groups."""
+
+    low: Int[np.ndarray, " classes"]
+    high: Int[np.ndarray, " classes"]
+
+    @classmethod
+    def of(cls, total: Int[np.ndarray, " classes"], folds: int) -> "_Bounds":
+        """At least half an even share of each class that suffices for all folds; sizes within a quarter."""
+        low = np.where(total >= folds, np.maximum(1, total // (2 * folds)), 0)
+        high = total.copy()
+        low[0], high[0] = max(1, 3 * total[0] // (4 * folds)), -(-5 * total[0] // (4 * folds))
+        return cls(low, high)
+
+    def violation(self, counts: Int[np.ndarray, "n classes"]) -> Int[np.ndarray, " n"]:
+        """How far counts are outside the bounds, summed over classes."""
+        return np.asarray((np.maximum(self.low - counts, 0) + np.maximum(counts - self.high, 0)).sum(axis=1))
+
+
 def _repair(
     fold_of: Int[np.ndarray, " groups"], members: Bool[np.ndarray, "groups classes"], folds: int
 ) -> Int[np.ndarray, " groups"]:
-    """Move or swap groups until no fold lacks its minimum of a class, as far as that can be had."""
-    total = members.sum(axis=0)
-    minimum = np.where(total >= folds, np.maximum(1, total // (2 * folds)), 0)
+    """Move or swap groups until every fold is within its bounds, as far as that can be had."""
+    bounds = _Bounds.of(members.sum(axis=0), folds)
     fold_of = fold_of.copy()
     while True:
         counts = np.stack([members[fold_of == fold].sum(axis=0) for fold in range(folds)])
-        lacking = np.argwhere(counts < minimum)
-        step = _best_step(fold_of, members, counts, minimum) if len(lacking) else None
+        step = _best_step(fold_of, members.astype(int), counts, bounds)
         if step is None:
             return fold_of
         for group, fold in step:
@@ -152,34 +171,33 @@ def _repair(
 
 def _best_step(
     fold_of: Int[np.ndarray, " groups"],
-    members: Bool[np.ndarray, "groups classes"],
+    held: Int[np.ndarray, "groups classes"],
     counts: Int[np.ndarray, "folds classes"],
-    minimum: Int[np.ndarray, " classes"],
+    bounds: _Bounds,
 ) -> tuple[tuple[int, int], ...] | None:
-    """The move, or else the swap, that lowers the total deficit most; None if none lowers it."""
-    held = members.astype(int)
-    deficit = np.maximum(minimum - counts, 0).sum(axis=1)
-    needy = np.flatnonzero(deficit)
+    """The move, or else the swap, that lowers the violations most; None if none lowers them."""
+    violation = bounds.violation(counts)
+    if not violation.any():
+        return None
 
-    def gain(left: Int[np.ndarray, "n classes"], source: Int[np.ndarray, " n"], target: int) -> Int[np.ndarray, " n"]:
-        after_source = np.maximum(minimum - (counts[source] - left), 0).sum(axis=1)
-        after_target = np.maximum(minimum - (counts[target] + left), 0).sum(axis=1)
-        gained = deficit[source] + deficit[target] - after_source - after_target
-        return np.where(source == target, -1, gained)
+    def gains(moved: Int[np.ndarray, "groups classes"], target: int) -> Int[np.ndarray, " groups"]:
+        after = bounds.violation(counts[fold_of] - moved) + bounds.violation(counts[target] + moved)
+        gained = violation[fold_of] + violation[target] - after
+        return np.where(fold_of == target, -1, gained)
 
     best = 0
     step: tuple[tuple[int, int], ...] | None = None
-    for target in needy.tolist():
-        gains = gain(held, fold_of, target)
-        group = int(gains.argmax())
-        if gains[group] > best:
-            best, step = int(gains[group]), ((group, int(target)),)
+    for target in range(len(counts)):
+        gained = gains(held, target)
+        group = int(gained.argmax())
+        if gained[group] > best:
+            best, step = int(gained[group]), ((group, target),)
     if step is not None:
         return step
-    for target in needy.tolist():
-        for returned in np.flatnonzero(fold_of == target):
-            gains = gain(held - held[returned], fold_of, target)
-            group = int(gains.argmax())
-            if gains[group] > best:
-                best, step = int(gains[group]), ((group, int(target)), (int(returned), int(fold_of[group])))
+    for target in np.flatnonzero(violation).tolist():
+        for returned in np.flatnonzero(fold_of == target).tolist():
+            gained = gains(held - held[returned], target)
+            group = int(gained.argmax())
+            if gained[group] > best:
+                best, step = int(gained[group]), ((group, target), (returned, int(fold_of[group])))
     return step

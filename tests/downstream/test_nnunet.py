@@ -96,7 +96,7 @@ def test_a_failing_job_is_reported_with_its_last_line(box_dataset, tmp_path):
     pytest.importorskip("nnunetv2")
     folder = export(box_dataset(4), tmp_path / "raw", KITS).folder
     (folder / "dataset.json").write_text("[]")
-    with pytest.raises(WorkerError, match=r"exit 1: TypeError: .*; need exit 0\. Read .*log\.txt"):
+    with pytest.raises(WorkerError, match=r"exit 1: \w+Error: .*; need exit 0\. Read .*log\.txt"):
         run_nnunet(folder, tmp_path / "out", NnunetOptions())
     assert "Traceback" in (tmp_path / "out" / "log.txt").read_text()
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path as Curve
 from PIL import Image
@@ -55,6 +55,7 @@ def test_the_slices_go_through_the_largest_tumour(box_dataset):
     assert picture.families == (TUMOUR, "kidney")
 
 
+@settings(deadline=None)
 @given(st.integers(2, 12), st.integers(2, 12), st.integers(1, 6), st.integers(1, 6))
 def test_outlines_enclose_the_mask_where_it_lies(row, column, height, width):
     mask = np.zeros((20, 20), bool)
