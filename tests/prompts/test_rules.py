@@ -1,5 +1,7 @@
 """Reading free English: short sentences with the prompt they state, and the real tables and reports."""
 
+from dataclasses import replace
+
 import pytest
 
 from prompts.mapping import apply_mapping, load_mapping
@@ -89,9 +91,12 @@ def test_all_kits19_patients_are_read(real_data):
 
 @pytest.mark.real
 def test_tcga_rows_are_prompts_or_rejects(real_data):
-    mapped = apply_mapping(load_mapping("gdc-clinical"), read_table(real_data / "tables" / "tcga_cdr_torso.csv"))
-    assert len(mapped.prompts) + len(mapped.rejects) == 8216
-    assert len(mapped.prompts) == 5579
+    table = read_table(real_data / "tables" / "tcga_cdr_torso.csv")
+    assert len(table.records) == 8216
+    part = replace(table, records=table.records[::8])
+    mapped = apply_mapping(load_mapping("gdc-clinical"), part)
+    assert len(mapped.prompts) + len(mapped.rejects) == 1027
+    assert len(mapped.prompts) == 698
     assert all("vocabulary" in reject.reason or "has no organ" in reject.reason for reject in mapped.rejects)
 
 
