@@ -19,6 +19,10 @@ _NEIGHBOURS = 7
 _MURRAY = 2.7
 _HOP_POWER = 1.7
 _CHUNK = 2_000_000
+_PIECE_MM, _TAPER = 5.0, 1.35
+_SWAY_MM = 1.8
+_SWAY = 2 * np.pi / 41.0 * np.array([[0.2, 0.7, -0.6], [0.8, 0.4, 0.5], [-0.5, 0.6, 0.6]])
+"""Wave vectors in radians per mm, one per column: three oblique waves some 40 mm long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def grow(
         index = np.stack(np.unravel_index(chosen, mask.shape), axis=1)
         fresh = (index + rng.uniform(-0.5, 0.5, index.shape)) * spacing_mm
         points, parent = _join(points, parent, fresh)
-    return Tree(points, parent, _radii(parent, habit))
+    return _bend(Tree(points, parent, _radii(parent, habit)))
 
 
 def _join(
@@ -97,6 +101,28 @@ def _radii(parent: Int[np.ndarray, " n"], habit: Habit) -> Float64[np.ndarray, "
         leaves[parent[node]] += leaves[node]
     radius: Float64[np.ndarray, " n"] = np.minimum(habit.twig_mm * leaves ** (1 / _MURRAY), habit.trunk_mm)
     return radius
+
+
+def _bend(tree: Tree) -> Tree:
+    """Cut long branches into pieces that taper, and sway them, since no vessel runs straight.
+
+    The sway is one smooth displacement of space, so that joints stay joints.
+    """
+    child = np.arange(1, len(tree.parent))
+    above = tree.parent[child]
+    span = tree.points_mm[child] - tree.points_mm[above]
+    pieces = np.maximum(np.ceil(np.linalg.norm(span, axis=1) / _PIECE_MM).astype(np.int64), 1)
+    place = np.concatenate([[0], np.cumsum(pieces)])
+    edge = np.repeat(np.arange(len(child)), pieces)
+    number = np.arange(edge.size) - np.repeat(place[:-1], pieces)
+    part = (number + 1) / pieces[edge]
+    points = np.concatenate([tree.points_mm[:1], tree.points_mm[above][edge] + part[:, None] * span[edge]])
+    parent = np.concatenate([[-1], np.where(number == 0, place[above][edge], np.arange(edge.size))])
+    wide = np.minimum(tree.radius_mm[above], _TAPER * tree.radius_mm[child])[edge]
+    radius = np.concatenate([tree.radius_mm[:1], wide + part * (tree.radius_mm[child][edge] - wide)])
+    waves = points @ _SWAY + np.array([0.3, 1.9, 4.1])
+    sway = _SWAY_MM * (np.sin(waves) + 0.6 * np.sin(2.3 * waves[:, [1, 2, 0]]))
+    return Tree(points + sway - sway[0], parent, radius)
 
 
 def companion(tree: Tree, smallest_mm: float, extra_mm: float) -> Tree:
