@@ -353,6 +353,14 @@ def test_sizes_equal_the_longest_distance_between_corners(labels, spacing):
     assert sorted(lesion.volume_ml for lesion in found) == pytest.approx(sorted(ml for _, ml in sizes), abs=1e-4)
 
 
+def test_the_longest_diameter_may_lie_in_a_slice_with_a_smaller_box():
+    lesion = np.zeros((2, 5, 5), np.uint8)
+    lesion[0, 2, :] = lesion[0, :, 2] = 1
+    lesion[1, range(4), range(4)] = 1
+    case = Arrays(Grid(lesion.shape, (1, 1, 1)), np.zeros(lesion.shape, np.int16), lesion * 5, lesion)
+    assert [found.size_mm for found in measure(case).lesions] == pytest.approx([32**0.5], abs=1e-3)
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     ct=st.integers(0, 3).map(lambda seed: np.random.default_rng(seed)),
