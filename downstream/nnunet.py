@@ -33,8 +33,9 @@ __all__ = ["PLANS", "NnunetOptions", "NnunetResult", "run_nnunet"]
 PLANS: dict[str, dict[str, Any]] = {
     "nano": {
         "planner": "ExperimentPlanner",
-        "patch_size": [32, 64, 64],
+        "patch_size": [32, 48, 48],
         "batch_size": 2,
+        "batch_dice": True,
         "features_per_stage": [8, 16, 32, 64],
     },
 }

@@ -62,7 +62,8 @@ def main(out: Path) -> None:
 def shrink_plan(plan: dict[str, Any], changes: dict[str, Any], dials: dict[str, Any]) -> dict[str, Any]:
     """Rewrite nnU-Net's plan: a small plain U-Net, its patch and batch, and the trainer's dials.
 
-    Every stage after the first halves the resolution, so the patch must be divisible by
+    Dice is taken over the batch: in small patches most labels are absent from most samples, and
+    Dice over single samples then teaches to predict nothing. Every stage after the first halves the resolution, so the patch must be divisible by
     2^(stages - 1). Spacing, normalisation and resampling stay as nnU-Net planned them.
     """
     configuration = dict(plan["configurations"][_CONFIGURATION])
@@ -80,6 +81,7 @@ def shrink_plan(plan: dict[str, Any], changes: dict[str, Any], dials: dict[str, 
     configuration |= {
         "patch_size": changes["patch_size"],
         "batch_size": changes["batch_size"],
+        "batch_dice": changes["batch_dice"],
         "architecture": old | {"arch_kwargs": kwargs},
     }
     return plan | {
