@@ -357,7 +357,7 @@ def test_the_longest_diameter_may_lie_in_a_slice_with_a_smaller_box():
     lesion = np.zeros((2, 5, 5), np.uint8)
     lesion[0, 2, :] = lesion[0, :, 2] = 1
     lesion[1, range(4), range(4)] = 1
-    case = Arrays(Grid(lesion.shape, (1, 1, 1)), np.zeros(lesion.shape, np.int16), lesion * 5, lesion)
+    case = Arrays(Grid(lesion.shape, (1.0, 1.0, 1.0)), np.zeros(lesion.shape, np.int16), lesion * 5, lesion)
     assert [found.size_mm for found in measure(case).lesions] == pytest.approx([32**0.5], abs=1e-3)
 
 
