@@ -115,7 +115,7 @@ def test_manifest_opens_in_pandas_and_duckdb(workshop: Path) -> None:
     path = workshop / "data-table" / "manifest.parquet"
     frame = pd.read_parquet(path)
     assert list(frame["status"]).count("accepted") == 4
-    (count,) = duckdb.sql(f"select count(*) from '{path}' where measured.tumours[1].organ = 'liver'").fetchone()
+    ((count,),) = duckdb.sql(f"select count(*) from '{path}' where measured.tumours[1].organ = 'liver'").fetchall()
     assert count == 1
 
 
@@ -165,7 +165,7 @@ def test_view_writes_a_picture_and_a_page(workshop: Path) -> None:
         (("build", "--manifest", "missing.parquet", "--out", "new"), "missing.parquet"),
         (("build", "--n", "0", "--out", "new"), "--n"),
         (("build", "--n", "2", "--seed", "7", "--preset", "tiny", "--out", "data-table"), "seed"),
-        (("build", "--out", "/proc/new"), "/proc"),
+        (("build", "--out", "patients.csv/new"), "patients.csv"),
         (("prompts", "from-table", "empty.csv", "--mapping", "generic", "--out", "new"), "empty.csv"),
         (("prompts", "from-table", "patients.csv", "--mapping", "kits19", "--out", "new"), "column"),
         (("prompts", "from-table", "negative.csv", "--mapping", "generic", "--out", "new"), "size"),
