@@ -16,7 +16,7 @@ __all__ = ["paint_bladder", "paint_bowel"]
 
 _GAS_HU = -970.0
 _WALL_MM = 2.5
-_MOST_GAS = 0.6
+_POOL_MM = 18.0
 _COLON = ("colon",)
 _SMALL = ("small_bowel", "duodenum")
 
@@ -33,14 +33,14 @@ def paint_bowel(scene: Scene) -> None:
     small = scene.region(*_SMALL, margin_mm=6.0)
     if small is not None:
         content = _mixed(scene, small, rng, (18.0 if not oral else 210.0, 9.0))
-        _fill(scene, small, content, _levels(scene, small, rng, -2.4))
+        _fill(scene, small, content, _levels(scene, small, rng, (-2.4, 0.3)))
     colon = scene.region(*_COLON, margin_mm=6.0)
     if colon is not None:
         content = _mixed(scene, colon, rng, (14.0, 8.0)) if prepared else _stool(scene, colon, rng)
-        _fill(scene, colon, content, _levels(scene, colon, rng, rng.uniform(-1.7, -0.5)))
+        _fill(scene, colon, content, _levels(scene, colon, rng, (rng.uniform(-1.7, -0.5), 0.6)))
     gullet = scene.region("esophagus", margin_mm=6.0)
     if gullet is not None:
-        _fill(scene, gullet, _mixed(scene, gullet, rng, (30.0, 6.0)), _levels(scene, gullet, rng, -2.0))
+        _fill(scene, gullet, _mixed(scene, gullet, rng, (30.0, 6.0)), _levels(scene, gullet, rng, (-2.0, 0.5)))
 
 
 def _fill(scene: Scene, region: Region, content: Float32[np.ndarray, "z y x"], gas: Bool[np.ndarray, "z y x"]) -> None:
@@ -81,21 +81,27 @@ def _single_level(region: Region, share: float) -> Bool[np.ndarray, "z y x"]:
     return gas
 
 
-def _levels(scene: Scene, region: Region, rng: np.random.Generator, mean: float) -> Bool[np.ndarray, "z y x"]:
-    """A level in each pool of each axial slice; `mean` sets how much gas there is."""
+def _levels(
+    scene: Scene, region: Region, rng: np.random.Generator, gassy: tuple[float, float]
+) -> Bool[np.ndarray, "z y x"]:
+    """A level in each pool of each axial slice; `gassy` sets how much gas there is and its largest share."""
+    mean, most = gassy
     plane = ndimage.generate_binary_structure(3, 1)
     plane[0] = plane[2] = False
     labels, _ = ndimage.label(region.mask, plane)
     field = smooth_field(region.mask.shape, scene.grid.spacing_mm_zyx, 60.0, rng)
-    levels = np.zeros(1, np.float32)
     boxes = ndimage.find_objects(labels)
     tops = np.array([box[1].start for box in boxes], np.float32)
     stops = np.array([box[1].stop for box in boxes], np.float32)
     centres = tuple(np.array([(box[axis].start + box[axis].stop) // 2 for box in boxes], int) for axis in range(3))
-    share = np.clip(0.5 + 0.55 * (field[centres] * 1.3 + mean), 0, _MOST_GAS)
+    share = np.clip(0.5 + 0.55 * (field[centres] * 1.3 + mean), 0, most)
     levels = np.concatenate([[-1], tops + share * (stops - tops)])
     y = np.arange(region.mask.shape[1], dtype=np.float32)[None, :, None]
-    return y < levels[labels]
+    gas = (y < levels[labels]).astype(np.float32)
+    # a pool spans several slices: what differs from its neighbours above and below follows them
+    size = 2 * round(_POOL_MM / 2 / scene.grid.spacing_mm_zyx[0]) + 1
+    pooled: Bool[np.ndarray, "z y x"] = ndimage.uniform_filter1d(gas, size, axis=0) > 0.5
+    return pooled
 
 
 def paint_bladder(scene: Scene) -> None:

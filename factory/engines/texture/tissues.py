@@ -40,6 +40,7 @@ _GRAIN = MappingProxyType(
 
 _BLOOD = ("artery", "vein", "heart")
 _SHARED = 0.7
+_PLAIN_SD_HU = 6.0
 _BONE_LOSS_HU_PER_YEAR = 1.3
 _MIDDLE_AGE = 55.0
 _MUSCLE_TO_FAT_HU = 145.0
@@ -60,11 +61,19 @@ def base_hu(subject: Subject, rng: np.random.Generator) -> Float32[np.ndarray, "
     shared = rng.standard_normal()
     for entry in structures():
         deviation = _deviation(entry, own[entry.group], shared)
-        table[entry.id] = entry.hu[subject.phase] + entry.hu_sd * deviation
+        table[entry.id] = entry.hu[subject.phase] + _spread(entry, subject) * deviation
         if entry.tissue == "bone":
             years = np.clip(subject.age_years - _MIDDLE_AGE, -30, 30)
             table[entry.id] -= _BONE_LOSS_HU_PER_YEAR * years * min(entry.hu["native"] / 200, 1.0)
     return table
+
+
+def _spread(entry: Structure, subject: Subject) -> float:
+    """The table's spread covers all phases; without contrast, blood and urine hardly vary."""
+    plain = (entry.tissue in _BLOOD and subject.phase == "native") or (
+        entry.tissue == "fluid" and subject.phase != "delayed"
+    )
+    return min(entry.hu_sd, _PLAIN_SD_HU) if plain else entry.hu_sd
 
 
 def _deviation(entry: Structure, own: float, shared: float) -> float:
