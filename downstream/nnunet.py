@@ -9,6 +9,7 @@ sliding window, with 4 stages of 8 to 64 features.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -184,7 +185,13 @@ def _run_job(folder: Path, out: Path, options: NnunetOptions, on_progress: Calla
     with (
         (out / "log.txt").open("w", encoding="utf-8") as log,
         subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
         ) as process,
     ):
         assert process.stdout
@@ -197,7 +204,7 @@ def _run_job(folder: Path, out: Path, options: NnunetOptions, on_progress: Calla
                     _, stage, done, total = line.split()
                     on_progress(stage, int(done), int(total))
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # its worker processes, too
             raise
     if process.returncode:
         raise WorkerError(

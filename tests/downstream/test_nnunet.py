@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,20 @@ def test_results_say_null_where_nothing_is_defined():
     text = json.dumps(data, allow_nan=False)
     assert json.loads(text)["cases"][1]["dice"] is None
     assert (data["mean_dice"], data["mean_over_labels"]) == (0.5, 1)
+
+
+@pytest.mark.slow
+def test_an_interruption_ends_every_process_of_the_job(box_dataset, tmp_path):
+    folder = export(box_dataset(4), tmp_path / "raw", KITS).folder
+
+    def stop(stage, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_nnunet(folder, tmp_path / "out", NnunetOptions(), stop)
+    time.sleep(1)
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not [command for command in commands if str(tmp_path).encode() in command]
 
 
 @pytest.mark.slow
