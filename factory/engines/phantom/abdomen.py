@@ -1,10 +1,12 @@
 """Solid organs of the abdomen and the stomach, each in its place and of its target volume."""
 
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from factory.engines.phantom.body import Torso
-from factory.engines.phantom.canvas import SOFT, Box, Canvas
+from factory.engines.phantom.canvas import SOFT, Box, Canvas, Mask
 from factory.engines.phantom.shapes import capsule, ellipsoid, smooth_max, smooth_min
 
 __all__ = ["paint_abdomen"]
@@ -35,7 +37,9 @@ def _turn(yaw: float, pitch: float, roll: float) -> Float64[np.ndarray, "3 3"]:
     return np.asarray(about_z @ about_x @ about_y)
 
 
-def _below(torso: Torso, gap: float, depth: float) -> "object":
+def _below(torso: Torso, gap: float, depth: float) -> Mask:
+    """The cavity under the diaphragm, with a gap to it and to the wall."""
+
     def inside(box: Box) -> Bool[np.ndarray, "z y x"]:
         return (box.at(torso.above) < -gap) & (box.at(torso.cage) < -depth)
 
@@ -56,8 +60,8 @@ def _paint_kidney(canvas: Canvas, side: str, sign: float) -> None:
         sinus = ellipsoid(xyz, hilum, (19, 9.5, 25), frame)
         return smooth_max(bean, -sinus, 6.0) + 0.8 * box.at(canvas.space.grain)
 
-    reach = np.array([52.0, 50, 80])
-    canvas.fill(name, canvas.box((x0, y0, z0) - reach, (x0, y0, z0) + reach), shape)
+    centre, reach = np.array([x0, y0, z0]), np.array([52.0, 50, 80])
+    canvas.fill(name, canvas.box(centre - reach, centre + reach), shape)
 
 
 def _paint_spleen(canvas: Canvas, torso: Torso) -> None:
@@ -111,7 +115,7 @@ def _paint_stomach(canvas: Canvas, torso: Torso) -> None:
     def shape(box: Box) -> Volume:
         xyz = box.xyz
         total = None
-        for a, b in zip(rows[:-1], rows[1:], strict=True):
+        for a, b in pairwise(rows):
             ends = tuple(tuple(float(v) for v in np.array(p[:3]) + shift) for p in (a, b))
             part = capsule(xyz, ends, (a[3] + b[3]) / 2)  # type: ignore[arg-type]
             total = part if total is None else smooth_min(total, part, 14.0)
@@ -156,7 +160,7 @@ def _paint_pancreas(canvas: Canvas) -> None:
     def shape(box: Box) -> Volume:
         xyz = box.xyz
         total = None
-        for a, b in zip(rows[:-1], rows[1:], strict=True):
+        for a, b in pairwise(rows):
             part = capsule(xyz, (a[:3], b[:3]), (a[3] + b[3]) / 2)
             total = part if total is None else smooth_min(total, part, 7.0)
         assert total is not None
@@ -169,7 +173,7 @@ def _paint_adrenal(canvas: Canvas, side: str, sign: float) -> None:
     """An inverted Y above the kidney: a body and two thin limbs that open to the back."""
     name = f"adrenal_gland_{side}"
     space = canvas.space
-    thicker = (space.build.volumes_ml.get(name, 4.0) / 4.2) ** 0.5
+    thicker = 0.9 * (space.build.volumes_ml.get(name, 4.0) / 4.2) ** 0.5
     x0, y0, z0 = (38, -8, 12) if sign > 0 else (-35, 4, 20)
     tubes = []
     for t in np.linspace(0, 1, 6):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from factory.engines.phantom.canvas import Canvas
 from factory.engines.phantom.shapes import Profile, capsule, ellipsoid, oval, smooth_max, smooth_min
@@ -160,6 +160,24 @@ class Torso:
         behind = np.clip((y + 70) / 120, 0, 1)
         drop = (22 + 34 * behind) * depth**2.4 + 16 * np.exp(-((x / 30) ** 2)) * behind
         return np.asarray(z - (_DOME_MIDDLE_MM - 4 + lift + right + left - drop), np.float32)
+
+    def inward(
+        self, points_mm: Float[np.ndarray, "n 3"], depth_mm: Float[np.ndarray, " n"]
+    ) -> Float64[np.ndarray, "n 3"]:
+        """Move world points (x, y, z) within their slice until they lie this deep in the cavity."""
+        points = np.array(points_mm, np.float64)
+        for _ in range(5):
+            excess = np.maximum(self.space.value(self.cage, points) + depth_mm, 0)
+            slope = np.stack(
+                [
+                    self.space.value(self.cage, points + step) - self.space.value(self.cage, points - step)
+                    for step in np.eye(3)[:2] * 4.0
+                ],
+                axis=1,
+            )
+            slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
+            points[:, :2] -= excess[:, None] * slope
+        return points
 
 
 def paint_layers(canvas: Canvas, torso: Torso) -> None:

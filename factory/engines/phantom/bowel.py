@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.ndimage import distance_transform_edt
 
+from factory.engines.phantom.body import Torso
 from factory.engines.phantom.canvas import SOFT, Canvas
 from factory.engines.phantom.curves import Tube, centreline, tube
 from factory.engines.phantom.space import Space
@@ -41,7 +42,7 @@ def paint_duodenum(canvas: Canvas) -> None:
     build = canvas.space.build
     route = canvas.space.tube(_DUODENUM)
     over = (*SOFT, "liver", "pancreas", "gallbladder", "kidney_right", "stomach")
-    canvas.draw("duodenum", [_of_volume(route, build.volumes_ml["duodenum"] * 0.9)], over)
+    canvas.draw("duodenum", [_of_volume(route, build.volumes_ml["duodenum"] * 0.95)], over)
 
 
 def _of_volume(route: Tube, target_ml: float) -> Tube:
@@ -73,23 +74,25 @@ def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int
     return controls, counts
 
 
-def paint_colon(canvas: Canvas) -> None:
+def paint_colon(canvas: Canvas, torso: Torso) -> None:
     """Paint the five segments of the colon as one connected, haustrated tube."""
     build = canvas.space.build
     controls, counts = _colon_rows(canvas.space)
     owner = np.repeat(np.arange(len(counts)), list(counts.values())).astype(float)
     line = centreline(np.column_stack([controls, owner]), _STEP_MM)
     segment = np.clip(np.rint(line[:, 4]), 0, len(counts) - 1).astype(int)
-    over = (*SOFT, *_SOLID, "uterus", "iliopsoas_left", "iliopsoas_right")
+    around = ("visceral_fat", *_SOLID, "uterus", "iliopsoas_left", "iliopsoas_right")
+    line[:, :3] = torso.inward(line[:, :3], np.minimum(line[:, 3], 24.0) + 1.0)
     for index, name in enumerate(COLON):
         where = np.flatnonzero(segment == index)
         where = np.arange(where[0], min(where[-1] + 2, len(line)))
         route = Tube(line[where, :3], line[where, 3])
-        route = _of_volume(route, build.volumes_ml[name] * 0.88)
+        route = _of_volume(route, build.volumes_ml[name] * (1.1 if name == "rectum" else 0.88))
         along = np.arange(len(where)) * _STEP_MM
         pitch = _HAUSTRA_MM.get(name)
         waves = 1.0 if pitch is None else 1 + 0.13 * np.cos(2 * np.pi * along / pitch + index)
         slow = 1 + 0.12 * np.sin(2 * np.pi * along / 170 + 3 * build.lean["gas"] + index)
+        over = (*around, *SOFT) if name in ("colon_sigmoid", "rectum") else around
         canvas.draw(name, [Tube(route.points_mm, route.radii_mm * waves * slow)], over)
 
 

@@ -32,24 +32,33 @@ def paint_lungs(canvas: Canvas, torso: Torso) -> None:
     box = canvas.box((-150, -130, 8), (150, 90, 284))
     if box is None:
         return
-    x, y, z = box.xyz
-    grain = box.at(canvas.space.grain)
-    lung = np.maximum(box.at(torso.cage) + 0.6, 0.7 - box.at(torso.above))
-    lung = smooth_max(lung, -_mediastinum(x, y, z), 10.0)
-    heart = _heart(canvas, (x, y, z))
-    lung = smooth_max(lung, 2.5 + canvas.levels_mm.get("heart", 0.0) - heart, 5.0)
     shift = canvas.space.build.moved("lung_fissure")
-    ahead_left = z - (160 + shift[2] + 0.88 * y) + 2.5 * grain
-    ahead_right = z - (154 + shift[1] + 0.88 * y + 0.05 * x) + 2.5 * grain
-    above = z - (176 + shift[0] - 0.12 * (y + 60)) + 2 * grain
-    inside = (lung < 0) & _soft(box)
-    left = x > 0
+
+    def lung(box: Box) -> Volume:
+        x, y, z = box.xyz
+        room = np.maximum(box.at(torso.cage) + 0.6, 0.7 - box.at(torso.above))
+        room = smooth_max(room, -_mediastinum(x, y, z), 10.0)
+        return smooth_max(room, 2.5 + canvas.levels_mm.get("heart", 0.0) - _heart(canvas, (x, y, z)), 5.0)
+
+    def oblique(box: Box) -> Volume:
+        x, y, z = box.xyz
+        right = np.clip(0.5 - x / 12, 0, 1)
+        height = 160 + shift[2] + right * (6 + 0.6 * shift[1]) + 0.88 * y + 0.05 * np.minimum(x, 0)
+        return np.asarray(z - height + 2.5 * box.at(canvas.space.grain), np.float32)
+
+    def horizontal(box: Box) -> Volume:
+        _, y, z = box.xyz
+        return np.asarray(z - (173 + shift[0] - 0.12 * (y + 60)) + 2 * box.at(canvas.space.grain), np.float32)
+
+    inside = (box.evaluate(lung) < 0) & _soft(box)
+    left = box.at(canvas.space.coordinates[0]) > 0
+    ahead, above = box.evaluate(oblique) > 0, box.evaluate(horizontal) > 0
     choice = {
-        "lung_upper_lobe_left": left & (ahead_left > 0),
-        "lung_lower_lobe_left": left & (ahead_left <= 0),
-        "lung_upper_lobe_right": ~left & (ahead_right > 0) & (above > 0),
-        "lung_middle_lobe_right": ~left & (ahead_right > 0) & (above <= 0),
-        "lung_lower_lobe_right": ~left & (ahead_right <= 0),
+        "lung_upper_lobe_left": left & ahead,
+        "lung_lower_lobe_left": left & ~ahead,
+        "lung_upper_lobe_right": ~left & ahead & above,
+        "lung_middle_lobe_right": ~left & ahead & ~above,
+        "lung_lower_lobe_right": ~left & ~ahead,
     }
     for name, part in choice.items():
         if name not in canvas.space.build.absent:
@@ -115,13 +124,13 @@ def paint_airways(canvas: Canvas) -> None:
     """Paint oesophagus, trachea, main and lobar bronchi, and the thyroid before them."""
     space, build = canvas.space, canvas.space.build
     over = (*SOFT, *LOBES, "heart")
-    thicker = build.radius("esophagus") * (0.92 if build.female else 1.0)
+    thicker = build.radius("esophagus") * (0.84 if build.female else 0.92)
     gullet = [(0, -12, 402, 7), (0, -24, 340, 7), (3, -20, 305, 7.5), (5, -6, 272, 7.5), (5, 4, 236, 7.5),
               (-1, 8, 205, 7.5), (0, 8, 170, 7.5), (6, 2, 130, 8), (14, -8, 98, 8.5), (22, -18, 76, 9),
               (32, -20, 60, 9.5)]  # fmt: skip
     canvas.draw("esophagus", [space.tube(gullet, thicker, squash_zyx=(1, 1.15, 0.85))], over)
     tilt = build.moved("trachea")
-    wide = (0.85 if build.female else 1.0) * build.radius("trachea")
+    wide = (0.80 if build.female else 0.92) * build.radius("trachea")
     airway = (*over, "esophagus")
     pipe = [(0, -40, 402, 9), (0, -46, 340, 9), (1, -38, 305, 9.5), (1, -24, 272, 9.5), (-2, -12, 236, 9.5),
             (-4 + tilt[0], -7, 208, 9.5), (-4, -6, 196, 8.5)]  # fmt: skip

@@ -60,6 +60,7 @@ def wing_sheet(sign: float, out_mm: float, depth: tuple[float, float]) -> Float6
 
 
 def sheet_tubes(space: Space, sheet: Float64[np.ndarray, "u v 3"], radii: Float64[np.ndarray, "u v"]) -> list[Tube]:
+    """Carry a sheet of lines with a radius at each point into the world."""
     return space.tubes([np.column_stack([line, r]) for line, r in zip(sheet, radii, strict=True)], step_mm=12.0)
 
 

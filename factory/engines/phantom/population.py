@@ -139,7 +139,7 @@ def draw_build(subject: Prompt, rng: np.random.Generator) -> Build:
         volumes_ml=_volumes(("female" if female else "male"), (height, weight, age), rng, enlarged),
         vessel_scale=(0.92 if female else 1.0) * (1 + 0.05 * normal["vessels"]) * frame**0.5,
         aorta_mm=_aorta_mm(age, female, height, weight) * (1 + 0.07 * normal["aorta"]),
-        stretch={name: ENLARGEMENT**0.5 * 1.12 for name in enlarged},
+        stretch=dict.fromkeys(enlarged, ENLARGEMENT**0.5 * 1.12),
         shift_mm={
             name: tuple(_SPREAD_MM.get(name, 3.0) * move)  # type: ignore[misc]
             for name, move in zip(_MOVABLE, moves, strict=True)

@@ -36,14 +36,24 @@ Volume = Float32[np.ndarray, "z y x"]
 Rows = Sequence[Sequence[float]] | Float[np.ndarray, "_ 4"]
 
 
-def interpolate(field: Float32[np.ndarray, "zl yl xl"], axes_mm: Axes) -> Volume:
-    """Interpolate a field of the lattice linearly at the points of three world axes (z, y, x) in mm.
+def interpolate(
+    field: Float32[np.ndarray, "zl yl xl"],
+    axes_mm: Axes,
+    corner_mm: tuple[float, float, float] = LATTICE.origin_mm_xyz[::-1],
+    step_mm: float = LATTICE.spacing_mm_zyx[0],
+) -> Volume:
+    """Interpolate a field linearly at the points of three world axes (z, y, x) in mm.
 
-    Outside the lattice the field continues with its border value.
+    Outside its lattice the field continues with its border value.
+
+    Args:
+        field: values on a lattice; at least two along each axis.
+        axes_mm: where to evaluate, along z, y and x.
+        corner_mm: position (z, y, x) of the first value of the field.
+        step_mm: distance between its values.
     """
-    origin = LATTICE.origin_mm_xyz[::-1]
     for axis in (2, 1, 0):
-        place = (np.asarray(axes_mm[axis]) - origin[axis]) / LATTICE.spacing_mm_zyx[axis]
+        place = (np.asarray(axes_mm[axis]) - corner_mm[axis]) / step_mm
         place = np.clip(place, 0, field.shape[axis] - 1)
         low = np.minimum(place.astype(np.intp), field.shape[axis] - 2)
         weight = (place - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
@@ -57,6 +67,17 @@ def interpolate(field: Float32[np.ndarray, "zl yl xl"], axes_mm: Axes) -> Volume
     return field
 
 
+def _at(fields: Float32[np.ndarray, "k z y x"], points_mm: Float[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n k"]:
+    """Interpolate fields of the lattice at scattered world points."""
+    place = ((points_mm - LATTICE.origin_mm_xyz) / LATTICE.spacing_mm_zyx)[:, ::-1]
+    place = np.clip(place, 0, np.array(LATTICE.shape_zyx) - 1.001)
+    low = place.astype(np.intp)
+    corners = np.array(list(np.ndindex(2, 2, 2)))[:, None]
+    weights = np.abs(1 - corners - (place - low)[None]).prod(axis=2)
+    index = np.ravel_multi_index(tuple(np.moveaxis(low[None] + corners, 2, 0)), LATTICE.shape_zyx)
+    return np.asarray((fields.reshape(len(fields), -1)[:, index] * weights).sum(axis=1).T, np.float64)
+
+
 @dataclass(frozen=True)
 class Space:
     """The map between the reference torso and one body."""
@@ -67,7 +88,7 @@ class Space:
     def warp(self) -> Float32[np.ndarray, "3 z y x"]:
         """Displacement in mm (x, y, z) on the lattice: smooth noise, zero at the origin."""
         fields = np.stack([self._spread(axis) for axis in self.build.warp]) * np.float32(_WARP_MM)
-        origin = [int(round(-o / 6.0)) for o in LATTICE.origin_mm_xyz[::-1]]
+        origin = [round(-o / 6.0) for o in LATTICE.origin_mm_xyz[::-1]]
         return np.asarray(fields - fields[(slice(None), *origin)][:, None, None, None], np.float32)
 
     @cached_property
@@ -92,8 +113,14 @@ class Space:
         rigid = self._from_reference(np.asarray(points_mm, np.float64))
         world = rigid
         for _ in range(2):
-            world = rigid + self._warp_at(world)
+            world = rigid + _at(self.warp, world)
         return world
+
+    def value(
+        self, field: Float32[np.ndarray, "z y x"], points_mm: Float[np.ndarray, "n 3"]
+    ) -> Float64[np.ndarray, " n"]:
+        """Interpolate a field of the lattice at world points (x, y, z)."""
+        return _at(field[None], points_mm)[:, 0]
 
     def tube(
         self,
@@ -142,16 +169,6 @@ class Space:
         joined[:, 3] *= self.build.scale * thicker
         ends = np.cumsum([len(part) for part in controls])[:-1]
         return [tube(part, step_mm, squash_zyx) for part in np.split(joined, ends)]
-
-    def _warp_at(self, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
-        place = ((points - LATTICE.origin_mm_xyz) / 6.0)[:, ::-1]
-        place = np.clip(place, 0, np.array(LATTICE.shape_zyx) - 1.001)
-        low = place.astype(np.intp)
-        part = (place - low)[None]
-        corners = np.array(list(np.ndindex(2, 2, 2)))[:, None]
-        weights = np.abs(1 - corners - part).prod(axis=2)
-        index = np.ravel_multi_index(tuple(np.moveaxis(low[None] + corners, 2, 0)), LATTICE.shape_zyx)
-        return (self.warp.reshape(3, -1)[:, index] * weights).sum(axis=1).T
 
     def _to_reference(self, world: tuple[Volume, Volume, Volume]) -> tuple[Volume, Volume, Volume]:
         sx, sy, sz = self.build.scale_xyz
