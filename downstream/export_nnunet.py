@@ -11,32 +11,36 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from downstream.ledger import LEDGER, ExportedCase, append, read_ledger, source_hash, write_ledger
+from downstream.nnunet_layout import (
+    ENDING,
+    IMAGES,
+    LABELS,
+    case_paths,
+    refuse_strangers,
+    require_free_id,
+    require_nnunet,
+    verify_integrity,
+)
 from downstream.pairs import require_simpleitk, write_pair, writing
 from downstream.splits import Fold, check_leakage, k_folds, possible_folds
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.durable import replace
-from manifests.errors import DefectError, InvalidValueError, LocationError, MissingDependencyError
+from manifests.errors import InvalidValueError, LocationError
 from manifests.identity import content_hash
 from manifests.schemes import Scheme, scheme
 
 __all__ = ["ExportOptions", "ExportSummary", "export"]
 
-_ENDING = ".nii.gz"
-_IMAGES, _LABELS, _SCRATCH = "imagesTr", "labelsTr", "unfinished"
-_NNUNET_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-_VERIFIERS = 4
+_SCRATCH = "unfinished"
 _DESCRIPTION = {
     "synthetic": "SYNTHETIC computed tomography and masks: generated, no patient is shown. Not for diagnosis.",
     "real": "Computed tomography and masks, ingested from files.",
@@ -114,10 +118,6 @@ class _Job:
             "labels": dict(self.scheme.labels),
         }
 
-    def paths(self, case_id: str) -> tuple[Path, Path]:
-        """Image and label file of a case."""
-        return self.folder / _IMAGES / f"{case_id}_0000{_ENDING}", self.folder / _LABELS / f"{case_id}{_ENDING}"
-
 
 def export(
     dataset: Dataset, out: Path, options: ExportOptions, on_case: Callable[[ExportedCase], object] | None = None
@@ -145,7 +145,7 @@ def export(
     folds = _folds(job, classes)
     _finish(job, cases, folds)
     if options.verify:
-        _verify(job.folder)
+        verify_integrity(job.folder)
     names = [name for name, value in job.scheme.labels.items() if value]
     cases_with = {name: sum(name in held for held in classes.values()) for name in names}
     return ExportSummary(
@@ -179,34 +179,20 @@ def _validated(dataset: Dataset, out: Path, options: ExportOptions) -> _Job:
         )
     if options.folds:
         k_folds(records, {}, options.folds)  # raises where the groups do not allow it, before anything is written
-    _require_packages(options.verify)
-    return _Job(dataset, options, out / options.folder_name, chosen, records)
-
-
-def _require_packages(verify: bool) -> None:
     require_simpleitk()
-    if verify and find_spec("nnunetv2") is None:
-        raise MissingDependencyError(
-            "nnunetv2",
-            got="no such package",
-            need="it for nnU-Net's own integrity check",
-            do="pip install 'ct-factory[nnunet]', or pass --no-verify.",
-        )
+    if options.verify:
+        require_nnunet("or pass --no-verify")
+    return _Job(dataset, options, out / options.folder_name, chosen, records)
 
 
 def _claim(job: _Job) -> dict[str, ExportedCase]:
     """Make the folder ours, or find it ours; the finished cases that still match, by id."""
     folder = job.folder
-    homes = (folder.parent, *(Path(os.environ[key]) for key in _NNUNET_FOLDERS if os.environ.get(key)))
-    for taken in (path for home in homes for path in sorted(home.glob(f"{folder.name[:10]}*"))):
-        if taken.name != folder.name:
-            raise LocationError(
-                f"--id {job.options.id}", got=f"in use by {taken}", need="a free id", do="Choose another id."
-            )
+    require_free_id(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         return _continue(job)
     with writing(folder):
-        for name in (_IMAGES, _LABELS):
+        for name in (IMAGES, LABELS):
             (folder / name).mkdir(parents=True, exist_ok=True)
     write_ledger(folder, job.header, ())
     return {}
@@ -225,19 +211,11 @@ def _continue(job: _Job) -> dict[str, ExportedCase]:
             need="the same dataset and scheme, to continue",
             do="Choose another --name and --id, or delete it.",
         )
-    _refuse_strangers(job)
+    refuse_strangers(job.folder, (record.case_id for record in job.records))
     finished = ((record, lines[record.case_id]) for record in job.records if record.case_id in lines)
-    return {case.case_id: case for record, case in finished if case.matches(record, job.paths(case.case_id))}
-
-
-def _refuse_strangers(job: _Job) -> None:
-    """Files that nnU-Net would take for cases, but that are none of this dataset's."""
-    expected = {path for record in job.records for path in job.paths(record.case_id)}
-    present = (path for name in (_IMAGES, _LABELS) for path in (job.folder / name).glob(f"*{_ENDING}"))
-    if strange := sorted(path for path in present if path not in expected and not path.name.startswith(".")):
-        raise LocationError(
-            str(strange[0]), got="no case of this dataset", need="its cases alone", do="Move the file away."
-        )
+    return {
+        case.case_id: case for record, case in finished if case.matches(record, case_paths(job.folder, case.case_id))
+    }
 
 
 def _write_cases(
@@ -269,7 +247,7 @@ def _write_cases(
 
 def _write_case(job: _Job, record: CaseRecord) -> ExportedCase:
     arrays = job.dataset.read(record.case_id)
-    files = write_pair(record, arrays, job.scheme, job.paths(record.case_id), job.folder / _SCRATCH)
+    files = write_pair(record, arrays, job.scheme, case_paths(job.folder, record.case_id), job.folder / _SCRATCH)
     return ExportedCase.of(record, files)
 
 
@@ -298,7 +276,7 @@ def _dataset_json(job: _Job) -> dict[str, Any]:
         "channel_names": {"0": "CT"},
         "labels": dict(job.scheme.labels),
         "numTraining": len(job.records),
-        "file_ending": _ENDING,
+        "file_ending": ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
         "name": job.options.name,
         "description": _DESCRIPTION[spec.kind],
@@ -322,22 +300,6 @@ def _warnings(
         seen = [any(name in classes[case] for case in fold.val) for fold in folds]
         if count and not all(seen):
             yield f"{name} is in {count} of {len(classes)} cases, in {sum(seen)} of {len(folds)} validation folds"
-
-
-def _verify(folder: Path) -> None:
-    """Run nnU-Net's own check in a process of its own: it starts pools and prints."""
-    code = (
-        "import sys; from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity;"
-        "verify_dataset_integrity(sys.argv[1], int(sys.argv[2]))"
-    )
-    workers = str(min(_VERIFIERS, os.cpu_count() or 1))
-    command = [sys.executable, "-c", code, str(folder), workers]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if run.returncode:
-        tail = " | ".join((run.stdout + run.stderr).strip().splitlines()[-3:])
-        raise DefectError(
-            str(folder), got=f"refused by nnU-Net: {tail}", need="a dataset that it accepts", do="Please report it."
-        )
 
 
 def _write_json(path: Path, data: Any) -> None:

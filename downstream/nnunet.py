@@ -14,17 +14,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from downstream.metrics import CaseScore, LabelSummary, mean_dice, summarise
+from downstream.nnunet_layout import require_nnunet
 from downstream.pairs import writing
 from manifests.errors import (
     FileFormatError,
     InvalidValueError,
     LocationError,
-    MissingDependencyError,
     UnknownNameError,
     WorkerError,
 )
@@ -37,10 +36,11 @@ PLANS: dict[str, dict[str, Any]] = {
         "patch_size": [32, 48, 48],
         "batch_size": 2,
         "batch_dice": True,
+        "learning_rate": 2e-3,
         "features_per_stage": [8, 16, 32, 64],
     },
 }
-"""Plans by name: nnU-Net's planner, and what is changed in its `3d_fullres` configuration."""
+"""Plans by name: nnU-Net's planner, what is changed in its `3d_fullres` configuration, and the rate of learning."""
 
 _DEVICES = ("cpu", "cuda", "mps")
 _JOB = "job.json"
@@ -156,10 +156,7 @@ def _validate(folder: Path, out: Path, options: NnunetOptions) -> None:
         )
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _JOB).is_file())):
         raise LocationError(str(out), got="something else", need="a new folder", do="Choose another --out.")
-    if find_spec("nnunetv2") is None:
-        raise MissingDependencyError(
-            "nnunetv2", got="no such package", need="nnU-Net", do="pip install 'ct-factory[nnunet]'"
-        )
+    require_nnunet()
 
 
 def _folds(folder: Path) -> int:

@@ -101,7 +101,8 @@ def _plan(job: _Job) -> None:
     name = plan_experiments([job.number], experiment_planner_class_name=job.plan["planner"])
     _tell("prepare", 2, 3)
     plan = json.loads((job.preprocessed / f"{name}.json").read_text(encoding="utf-8"))
-    dials = {key: job.options[key] for key in ("epochs", "iterations", "seed")} | {"val_iterations": 5}
+    dials = {key: job.options[key] for key in ("epochs", "iterations", "seed")}
+    dials |= {"val_iterations": 5, "learning_rate": job.plan["learning_rate"]}
     text = json.dumps(shrink_plan(plan, job.plan, dials), indent=2)
     (job.preprocessed / f"{_PLANS_NAME}.json").write_text(text, encoding="utf-8")
 

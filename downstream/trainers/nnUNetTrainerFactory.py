@@ -2,7 +2,7 @@
 """A trainer for nnU-Net, found by it through `nnUNet_extTrainer`: short, seeded, without mirroring.
 
 Its dials come with the plan (`plans["factory_training"]`: epochs, iterations, val_iterations,
-seed), so that a checkpoint says how it was trained. It mirrors along no axis: a torso is
+learning_rate, seed), so that a checkpoint says how it was trained. It mirrors along no axis: a torso is
 symmetric along none, and left/right labels would be taught wrong.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 __all__ = ["nnUNetTrainerFactory"]
@@ -33,6 +34,7 @@ class nnUNetTrainerFactory(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801  
         np.random.seed(dials["seed"])  # noqa: NPY002  nnU-Net draws from the global generator
         torch.manual_seed(dials["seed"])
         super().__init__(plans, configuration, fold, dataset_json, device)
+        self.initial_lr = dials["learning_rate"]
         self.num_epochs = dials["epochs"]
         self.num_iterations_per_epoch = dials["iterations"]
         self.num_val_iterations_per_epoch = dials["val_iterations"]
@@ -42,6 +44,12 @@ class nnUNetTrainerFactory(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801  
         rotation, dummy_2d, initial_patch_size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         self.inference_allowed_mirroring_axes = None
         return rotation, dummy_2d, initial_patch_size, ()
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
+        """Adam, as in nnU-Net's own Adam trainers: its SGD with momentum 0.99 takes thousands of iterations to set off."""
+        parameters = self.network.parameters()
+        optimizer = torch.optim.AdamW(parameters, lr=self.initial_lr, weight_decay=self.weight_decay, amsgrad=True)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     def initialize(self) -> None:
         """On a CPU, keep channels last in memory: a third less time for an iteration of a small U-Net."""

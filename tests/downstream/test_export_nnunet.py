@@ -10,9 +10,10 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downstream import export_nnunet, pairs
+from downstream import pairs
 from downstream.export_nnunet import ExportOptions, export
 from downstream.ledger import LEDGER, read_ledger
+from downstream.nnunet_layout import verify_integrity
 from manifests.errors import (
     DefectError,
     InputError,
@@ -88,7 +89,7 @@ def test_nnunet_refusal_is_reported(box_dataset, tmp_path):
     described = json.loads((summary.folder / "dataset.json").read_text())
     (summary.folder / "dataset.json").write_text(json.dumps(described | {"numTraining": 4}))
     with pytest.raises(DefectError, match="expected number of training cases"):
-        export_nnunet._verify(summary.folder)
+        verify_integrity(summary.folder)
 
 
 def test_a_repeated_export_keeps_everything_and_a_damaged_file_is_made_again(box_dataset, tmp_path):

@@ -1,0 +1,93 @@
+"""What nnU-Net v2 demands of a raw dataset folder: names of files, one name for an id, its own check.
+
+Source: nnU-Net 2.8, documentation/dataset_format.md and experiment_planning/verify_dataset_integrity.py.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from manifests.errors import DefectError, LocationError, MissingDependencyError
+
+__all__ = [
+    "ENDING",
+    "IMAGES",
+    "LABELS",
+    "case_paths",
+    "refuse_strangers",
+    "require_free_id",
+    "require_nnunet",
+    "verify_integrity",
+]
+
+ENDING = ".nii.gz"
+IMAGES, LABELS = "imagesTr", "labelsTr"
+_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+_VERIFIERS = 4
+
+
+def case_paths(folder: Path, case_id: str) -> tuple[Path, Path]:
+    """Image (channel 0000) and label file of a case."""
+    return folder / IMAGES / f"{case_id}_0000{ENDING}", folder / LABELS / f"{case_id}{ENDING}"
+
+
+def require_free_id(folder: Path) -> None:
+    """Make sure that no other dataset has the id of `DatasetXXX_Name`, here or in nnU-Net's own folders.
+
+    Raises:
+        LocationError: naming the folder that has it; nnU-Net refuses two names for one id.
+    """
+    homes = (folder.parent, *(Path(os.environ[key]) for key in _FOLDERS if os.environ.get(key)))
+    for taken in (path for home in homes for path in sorted(home.glob(f"{folder.name[:10]}*"))):
+        if taken.name != folder.name:
+            raise LocationError(
+                f"--id {folder.name[7:10]}", got=f"in use by {taken}", need="a free id", do="Choose another id."
+            )
+
+
+def refuse_strangers(folder: Path, case_ids: Iterable[str]) -> None:
+    """Refuse files that nnU-Net would take for cases but that are none of the named ones.
+
+    Raises:
+        LocationError: naming the first of them.
+    """
+    expected = {path for case_id in case_ids for path in case_paths(folder, case_id)}
+    present = (path for name in (IMAGES, LABELS) for path in (folder / name).glob(f"*{ENDING}"))
+    if strange := sorted(path for path in present if path not in expected and not path.name.startswith(".")):
+        raise LocationError(
+            str(strange[0]), got="no case of this dataset", need="its cases alone", do="Move the file away."
+        )
+
+
+def require_nnunet(otherwise: str = "") -> None:
+    """Make sure that nnU-Net is installed.
+
+    Raises:
+        MissingDependencyError: saying what to install, or what to do `otherwise`.
+    """
+    if find_spec("nnunetv2") is None:
+        do = ", ".join(filter(None, ("pip install 'ct-factory[nnunet]'", otherwise)))
+        raise MissingDependencyError("nnunetv2", got="no such package", need="nnU-Net", do=f"{do}.")
+
+
+def verify_integrity(folder: Path) -> None:
+    """Run nnU-Net's own check, in a process of its own: it starts pools and prints.
+
+    Raises:
+        DefectError: with the last lines of what it said, if it refuses the dataset.
+    """
+    code = (
+        "import sys; from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity;"
+        "verify_dataset_integrity(sys.argv[1], int(sys.argv[2]))"
+    )
+    workers = str(min(_VERIFIERS, os.cpu_count() or 1))
+    command = [sys.executable, "-c", code, str(folder), workers]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        tail = " | ".join((run.stdout + run.stderr).strip().splitlines()[-3:])
+        raise DefectError(
+            str(folder), got=f"refused by nnU-Net: {tail}", need="a dataset that it accepts", do="Please report it."
+        )
