@@ -235,6 +235,13 @@ def _dataset_json(folder: Path) -> dict[str, Any]:
         raise FileFormatError(
             str(path), got=f"channels {channels}, ending {ending}", need="one channel CT in NIfTI", do="Convert it."
         )
+    if "dataset" in table:
+        raise FileFormatError(
+            f"{path}, key dataset",
+            got="a list of files by explicit paths",
+            need="cases in imagesTr and labelsTr",
+            do="Link the files into the two folders and leave the key out.",
+        )
     return dict(table)
 
 

@@ -149,6 +149,7 @@ def test_misaligned_labels_and_stray_values_fail_their_case_alone(tmp_path):
         ({"channel_names": {"0": "CT", "1": "PET"}}, FileFormatError, "one channel CT"),
         ({"file_ending": ".nrrd"}, FileFormatError, "one channel CT"),
         ({"labels": {"background": 0, "whole": [1, 2], "tumor": 2}}, FileFormatError, "regions"),
+        ({"dataset": {"a": {"images": ["a.nii.gz"], "label": "b.nii.gz"}}}, FileFormatError, "key dataset"),
     ],
 )
 def test_what_is_no_ct_dataset_is_refused(tmp_path, change, kind, match):
