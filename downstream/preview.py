@@ -133,7 +133,8 @@ def preview(dataset: Dataset, out: Path, n: int = 8, on_case: Callable[[CaseReco
         if on_case:
             on_case(record)
     with writing(out):
-        write_sheet(pictures, out / "contact_sheet.png", dataset.root.resolve().name)
+        synthetic = dataset.spec.kind == "synthetic"
+        write_sheet(pictures, out / "contact_sheet.png", dataset.root.resolve().name, synthetic=synthetic)
         write_page(pictures, out / "index.html", dataset, len(records))
     return Preview(len(pictures), out / "index.html", out / "contact_sheet.png")
 

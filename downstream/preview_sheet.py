@@ -20,16 +20,17 @@ __all__ = ["write_sheet"]
 _BACKGROUND, _PANEL, _TEXT, _MUTED = "#0b0e14", "#11161f", "#e8ecf3", "#8b95a7"
 _MM_PER_INCH, _DPI = 105.0, 110
 _GAP_MM, _HEAD_MM, _TEXT_MM = 14.0, 60.0, 430.0
-_LINE_MM, _LEGEND_MM, _CHARACTERS, _LEGEND_COLUMNS = 27.0, 20.0, 46, 3
+_LINE_MM, _LEGEND_MM, _CHARACTERS, _LEGEND_COLUMNS = 27.0, 20.0, 43, 3
 
 
-def write_sheet(pictures: Sequence[Picture], path: Path, title: str) -> None:
+def write_sheet(pictures: Sequence[Picture], path: Path, title: str, *, synthetic: bool) -> None:
     """Draw cases on one sheet, all at one scale.
 
     Args:
         pictures: at least one case.
         path: of the PNG.
         title: name of the dataset, for the head line.
+        synthetic: whether to mark the sheet so.
     """
     columns = min(2, len(pictures))
     rows = math.ceil(len(pictures) / columns)
@@ -42,7 +43,8 @@ def write_sheet(pictures: Sequence[Picture], path: Path, title: str) -> None:
     axes.text(
         _GAP_MM * 1.5, 0.55 * _HEAD_MM, title, color=_TEXT, fontsize=20, va="center", weight="bold", parse_math=False
     )
-    note = f"{len(pictures)} cases · W 400 L 40 HU · patient's left on the image's right"
+    mark = "SYNTHETIC, not for diagnosis · " if synthetic else ""
+    note = f"{mark}{len(pictures)} cases · W 400 L 40 HU · patient's left on the image's right"
     axes.text(size[0] - _GAP_MM * 1.5, 0.55 * _HEAD_MM, note, color=_MUTED, fontsize=13, va="center", ha="right")
     for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
