@@ -4,12 +4,14 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 import pytest
 
 from factory.config import WorkerConfig
+from factory.executor import Models
 from factory.run import Run, load_models
-from factory.testing import Behaviour
+from factory.testing import Behaviour, toy_models
 from manifests.case import CaseRecord
 from manifests.errors import UnknownNameError, WorkerError
 
@@ -65,13 +67,19 @@ def test_models_that_cannot_be_loaded_stop_the_run(toy_run: MakeRun) -> None:
 
 def test_workers_that_cannot_start_stop_the_run(toy_run: MakeRun) -> None:
     run = toy_run(2, workers=WorkerConfig(count=1, timeout_s=60.0))
-    run._load = _known_here_alone
+    run._load = NotInstalledThere()
     with pytest.raises(WorkerError, match="die as they start"):
         drain(run)
 
 
-def _known_here_alone() -> None:
-    """Workers cannot import this module."""
+class NotInstalledThere:
+    """Reaches a worker as a module that the worker cannot import."""
+
+    def __call__(self) -> Models:
+        return toy_models()
+
+    def __reduce__(self):
+        return import_module, ("a_package_of_the_driver_alone",)
 
 
 def test_a_run_without_any_worker_gives_up(toy_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
