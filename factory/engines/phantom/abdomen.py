@@ -76,7 +76,7 @@ def _paint_spleen(canvas: Canvas, torso: Torso) -> None:
         hollow = ellipsoid(xyz, (56, -20 + dy, 38 + dz), (34, 50, 62), frame)
         return smooth_max(whole, -hollow, 10.0) + 1.2 * box.at(canvas.space.grain)
 
-    canvas.fill("spleen", canvas.box((40, -60, -60), (140, 92, 110)), shape, SOFT, _below(torso, 0.6, 0.6))
+    canvas.fill("spleen", canvas.box((40, -60, -60), (140, 92, 110)), shape, SOFT, _below(torso, 0.2, 0.2))
 
 
 def _paint_liver(canvas: Canvas, torso: Torso) -> None:
@@ -97,7 +97,7 @@ def _paint_liver(canvas: Canvas, torso: Torso) -> None:
         return smooth_max(organ, column, 8.0) + 1.8 * grain
 
     def inside(box: Box) -> Bool[np.ndarray, "z y x"]:
-        return (box.at(torso.above) < -0.6) & (box.at(torso.cavity) < -0.6)
+        return (box.at(torso.above) < -0.2) & (box.at(torso.cavity) < -0.2)
 
     canvas.fill("liver", canvas.box((-150, -135, -105), (110, 88, 125)), shape, SOFT, inside)
 
@@ -122,13 +122,12 @@ def _paint_stomach(canvas: Canvas, torso: Torso) -> None:
         assert total is not None
         return total + 1.5 * box.at(canvas.space.grain)
 
-    over = SOFT
-    canvas.fill("stomach", canvas.box((-50, -125, -95), (135, 60, 115)), shape, over, _below(torso, 2.0, 2.0))
+    canvas.fill("stomach", canvas.box((-50, -125, -95), (135, 60, 115)), shape, SOFT, _below(torso, 2.0, 2.0))
     join = canvas.space.tube([(30, -20, 62, 7), (40, -18, 56, 8), (50, -14, 52, 9)])
     pylorus = canvas.space.tube(
         [
-            np.append(np.array(rows[-2][:3]) + shift, 9),
-            np.append(np.array(rows[-1][:3]) + shift * 0.5, 8),
+            (*(np.array(rows[-2][:3]) + shift), 9),
+            (*(np.array(rows[-1][:3]) + shift * 0.5), 8),
             (-26, -60, -13, 7),
         ]
     )

@@ -135,7 +135,7 @@ def _free_points(canvas: Canvas) -> Float64[np.ndarray, "n 3"]:
     length = build.volumes_ml["small_bowel"] * 1000 / (np.pi * (_CALIBRE_MM * build.scale) ** 2)
     centre = space.place(np.array([(14.0, -60, -108)]))[0]
     near = np.argsort(np.linalg.norm((points - centre) * (0.8, 0.7, 0.62), axis=1), kind="stable")
-    return points[np.sort(near[: max(12, int(length / (1.12 * pitch)))])]
+    return np.asarray(points[np.sort(near[: max(12, int(length / (1.12 * pitch)))])], np.float64)
 
 
 def _chain(points: Float64[np.ndarray, "n 3"], start: Float64[np.ndarray, " 3"]) -> list[int]:

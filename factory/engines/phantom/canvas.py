@@ -156,10 +156,10 @@ class Canvas:
                 view[(components > 0) & (components != sizes.argmax())] = structure(instead(name)).id
 
     def _level(self, distances: Float32[np.ndarray, " n"], target_ml: float) -> float:
-        count = round(target_ml / self.grid.voxel_volume_ml)
-        if len(distances) == 0 or count < 1:
+        wanted = round(target_ml / self.grid.voxel_volume_ml)
+        count = int(min(wanted, distances.shape[0] - 1))
+        if count < 1:
             return 0.0
-        count = min(count, len(distances) - 1)
         return float(np.clip(np.partition(distances, count)[count], *_LEVEL_RANGE_MM))
 
     def _world_box(self, low_mm: Float[np.ndarray, " 3"], high_mm: Float[np.ndarray, " 3"]) -> Box | None:
@@ -194,7 +194,7 @@ class Canvas:
         points = np.concatenate([tube.sampled(step) for tube in tubes])
         index = np.rint((points - self.grid.origin_mm_xyz)[:, ::-1] / self.grid.spacing_mm_zyx).astype(np.int64)
         index = index[((index >= 0) & (index < self.grid.shape_zyx)).all(axis=1)]
-        return np.ravel_multi_index(tuple(index.T), self.grid.shape_zyx)
+        return np.asarray(np.ravel_multi_index(tuple(index.T), self.grid.shape_zyx), np.int64)
 
 
 def _lut(names: Iterable[str]) -> Bool[np.ndarray, "256"]:

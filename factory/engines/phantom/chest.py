@@ -36,7 +36,7 @@ def paint_lungs(canvas: Canvas, torso: Torso) -> None:
 
     def lung(box: Box) -> Volume:
         x, y, z = box.xyz
-        room = np.maximum(box.at(torso.cage) + 0.6, 0.7 - box.at(torso.above))
+        room = np.maximum(box.at(torso.cage) + 0.2, 0.2 - box.at(torso.above))
         room = smooth_max(room, -_mediastinum(x, y, z), 10.0)
         return smooth_max(room, 2.5 + canvas.levels_mm.get("heart", 0.0) - _heart(canvas, (x, y, z)), 5.0)
 
@@ -98,7 +98,7 @@ def paint_heart(canvas: Canvas, torso: Torso) -> None:
     """Paint the heart on the diaphragm, the pulmonary trunk and the left atrial appendage."""
 
     def shape(box: Box) -> Volume:
-        return _heart(canvas, box.xyz) + box.at(canvas.space.grain)
+        return np.asarray(_heart(canvas, box.xyz) + box.at(canvas.space.grain))
 
     def inside(box: Box) -> Bool[np.ndarray, "z y x"]:
         return (box.at(torso.above) > 1.0) & (box.at(torso.cage) < -6.0)

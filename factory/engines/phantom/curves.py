@@ -88,7 +88,7 @@ def polyline(controls: Sequence[Sequence[float]] | Float[np.ndarray, "n 4"]) -> 
     return Tube(rows[:, :3], rows[:, 3])
 
 
-def mirrored(controls: Sequence[Sequence[float]], sign: float) -> Float64[np.ndarray, "n k"]:
+def mirrored(controls: Sequence[Sequence[float]] | Float[np.ndarray, "n k"], sign: float) -> Float64[np.ndarray, "n k"]:
     """Put rows given for the left side (x > 0) on the side of `sign`."""
     rows = np.array(controls, np.float64)
     rows[:, 0] *= sign

@@ -73,9 +73,9 @@ def _paint_all(canvas: Canvas, torso: Torso) -> None:
     paint_abdomen(canvas, torso)
     paint_pelvic_organs(canvas)
     paint_duodenum(canvas)
-    paint_colon(canvas, torso)
     paint_veins(canvas)
     paint_arteries(canvas)
+    paint_colon(canvas, torso)
     paint_small_bowel(canvas)
 
 

@@ -116,14 +116,14 @@ def _hip(space: Space, sign: float) -> list[Tube]:
     radii = np.repeat(profile[None], sheet.shape[0], axis=0)
     tubes = sheet_tubes(space, sheet, radii)
     x, y, z = _HEAD
-    rings = []
+    rings: list[list[tuple[float, float, float, float]]] = []
     for turn in np.radians(np.arange(-60, 181, 20.0)):
         ring = []
         for lift in np.radians([-55, -15, 25, 60, 85]):
             inward = np.array([-np.cos(turn) * np.cos(lift), np.sin(turn) * np.cos(lift), np.sin(lift)])
             ring.append((*(np.array([x, y, z]) + 30 * inward), 5.5))
         rings.append(ring)
-    rods = [
+    rods: list[list[tuple[float, float, float, float]]] = [
         [(x - 20, y - 18, z + 10, 9), (45, -38, -266, 7.5), (20, -48, -278, 7.5), (7, -48, -284, 9)],
         [(7, -47, -284, 9), (12, -40, -297, 6.5), (32, -10, -312, 6), (52, 20, -318, 9)],
         [(x - 18, y + 20, z - 6, 13), (72, 30, -290, 13), (58, 28, -314, 14)],

@@ -113,7 +113,7 @@ def draw_build(subject: Prompt, rng: np.random.Generator) -> Build:
     age, female, height, weight = _stated(subject)
     normal = {name: float(np.clip(rng.standard_normal(), -2.2, 2.2)) for name in _FACTORS}
     moves = rng.standard_normal((len(_MOVABLE), 3)).clip(-2, 2)
-    enlarged = _members(subject.enlarged_organs)
+    enlarged = _enlarged(subject.enlarged_organs)
     bmi = min(weight / (height / 100) ** 2, 52.0)
     z = (height / 175.0) ** 0.75  # sitting height grows slower than stature in the range of adults
     frame = (height / 175.0) ** 0.55 * (0.95 if female else 1.0)
@@ -140,10 +140,7 @@ def draw_build(subject: Prompt, rng: np.random.Generator) -> Build:
         vessel_scale=(0.92 if female else 1.0) * (1 + 0.05 * normal["vessels"]) * frame**0.5,
         aorta_mm=_aorta_mm(age, female, height, weight) * (1 + 0.07 * normal["aorta"]),
         stretch=dict.fromkeys(enlarged, ENLARGEMENT**0.5 * 1.12),
-        shift_mm={
-            name: tuple(_SPREAD_MM.get(name, 3.0) * move)  # type: ignore[misc]
-            for name, move in zip(_MOVABLE, moves, strict=True)
-        },
+        shift_mm={name: tuple(_SPREAD_MM.get(name, 3.0) * move) for name, move in zip(_MOVABLE, moves, strict=True)},
         lean=normal,
         warp=rng.standard_normal(_WARP_SHAPE).astype(np.float32),
         grain=rng.standard_normal(_GRAIN_SHAPE).astype(np.float32),
@@ -176,6 +173,18 @@ def _members(names: Iterable[str]) -> set[str]:
     return {entry.name for name in names for entry in group(name)}
 
 
+def _enlarged(names: Iterable[str]) -> set[str]:
+    members = _members(names) - {"colon"}  # its segments stand for it
+    if unable := sorted(members - {*_VOLUMED, *_TUBULAR}):
+        raise InvalidValueError(
+            "enlarged organs of the phantom",
+            got=", ".join(unable),
+            need=f"some of {', '.join((*_VOLUMED, *_TUBULAR))}",
+            do="Leave the others out, or use a mask model that can draw them.",
+        )
+    return members
+
+
 def _fat_mm(bmi: float, female: bool) -> float:
     """Subcutaneous fat at the umbilicus: near 15 mm (men) and 22 mm (women) at BMI 25, more above."""
     return float(np.clip((0.9 if not female else 1.15) * (bmi - 25) + (15 if not female else 22), 4.0, 48.0))
@@ -183,7 +192,7 @@ def _fat_mm(bmi: float, female: bool) -> float:
 
 def _bulk(age: float, female: bool, bmi: float) -> float:
     """Muscle relative to a man of 40: less in women, minus 0.6 % a year after 45, more with weight."""
-    return (0.86 if female else 1.0) * (1 - 0.006 * max(age - 45, 0)) * (1 + 0.006 * np.clip(bmi - 24, -8, 14))
+    return (0.86 if female else 1.0) * (1 - 0.006 * max(age - 45, 0)) * (1 + 0.006 * min(max(bmi - 24, -8), 14))
 
 
 def _aorta_mm(age: float, female: bool, height: float, weight: float) -> float:
@@ -200,7 +209,10 @@ _SPARE_ML = {"uterus": 76.0, "prostate": 30.0}
 _VOLUMED = ("liver", "spleen", "kidney_left", "kidney_right", "pancreas", "heart", "urinary_bladder", "gallbladder",
             "stomach", "prostate", "uterus", "adrenal_gland_left", "adrenal_gland_right", "thyroid_gland",
             "small_bowel", "duodenum", "colon_ascending", "colon_transverse", "colon_descending", "colon_sigmoid",
-            "rectum", "esophagus")  # fmt: skip
+            "rectum")  # fmt: skip
+_TUBULAR = ("aorta", "inferior_vena_cava", "portal_vein_and_splenic_vein", "iliac_artery_left", "iliac_artery_right",
+            "esophagus", "trachea", "brachiocephalic_trunk", "subclavian_artery_left", "subclavian_artery_right",
+            "common_carotid_artery_left", "common_carotid_artery_right")  # fmt: skip
 
 
 def _volumes(

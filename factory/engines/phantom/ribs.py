@@ -11,7 +11,7 @@ from factory.engines.phantom.shapes import Profile
 __all__ = ["paint_ribs"]
 
 # rib: (height at the spine, height of the front end, angle of the front end from the back in degrees)
-_RIBS = {
+_RIBS: dict[int, tuple[float, float, float]] = {
     1: (300, 246, 128), 2: (284, 216, 138), 3: (265, 184, 143), 4: (243, 153, 146), 5: (221, 124, 148),
     6: (198, 96, 148), 7: (174, 66, 144), 8: (150, 40, 134), 9: (126, 20, 121), 10: (100, 4, 105), 11: (72, -16, 84),
     12: (40, -20, 50),
@@ -51,7 +51,7 @@ def _cast(direction: Float64[np.ndarray, " 2"], z: float, out: float) -> tuple[f
 def _course(n: int, sign: float, slope: float) -> list[tuple[float, float, float, float]]:
     """Head beside the spine, neck to the back, angle, then along the wall to the front end."""
     top, low, end = _RIBS[n]
-    low = low - 3.0 * slope
+    low -= 3.0 * slope
     y = SPINE_FRONT.value(top) + SPINE_DEPTH.value(top)
     radius = 3.3 if n in (1, 11, 12) else 3.8
     rows = [(sign * 19.0, y - 4, top, 4.0), (sign * 30.0, y + 14, top - 2.0, 3.6)]

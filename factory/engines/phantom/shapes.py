@@ -28,7 +28,7 @@ class Profile:
 
     def __call__(self, at: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
         """Evaluate at all positions."""
-        return np.interp(at, self._at, self._value).astype(np.float32)
+        return np.asarray(np.interp(at, self._at, self._value), np.float32)
 
     def value(self, at: float) -> float:
         """Evaluate at one position."""
@@ -38,13 +38,13 @@ class Profile:
 def smooth_min(a: Volume, b: Volume, blend_mm: float) -> Volume:
     """Unite two shapes with a fillet."""
     h = np.maximum(blend_mm - np.abs(a - b), 0.0) / blend_mm
-    return np.minimum(a, b) - h * h * np.float32(blend_mm / 4)
+    return np.asarray(np.minimum(a, b) - h * h * np.float32(blend_mm / 4))
 
 
 def smooth_max(a: Volume, b: Volume, blend_mm: float) -> Volume:
     """Intersect two shapes with a rounded edge."""
     h = np.maximum(blend_mm - np.abs(a - b), 0.0) / blend_mm
-    return np.maximum(a, b) + h * h * np.float32(blend_mm / 4)
+    return np.asarray(np.maximum(a, b) + h * h * np.float32(blend_mm / 4))
 
 
 def ellipsoid(

@@ -89,7 +89,8 @@ class Space:
         """Displacement in mm (x, y, z) on the lattice: smooth noise, zero at the origin."""
         fields = np.stack([self._spread(axis) for axis in self.build.warp]) * np.float32(_WARP_MM)
         origin = [round(-o / 6.0) for o in LATTICE.origin_mm_xyz[::-1]]
-        return np.asarray(fields - fields[(slice(None), *origin)][:, None, None, None], np.float32)
+        z, y, x = origin
+        return np.asarray(fields - fields[:, z : z + 1, y : y + 1, x : x + 1], np.float32)
 
     @cached_property
     def clumps(self) -> Volume:

@@ -14,7 +14,7 @@ _AORTA = [(4, -54, 158, 15), (-10, -60, 176, 16), (-18, -58, 200, 15.5), (-14, -
           (3, -26, -108, 8.2)]  # fmt: skip
 _ILIAC = [(3, -26, -106, 6.2), (16, -25, -124, 5.6), (30, -19, -148, 5.4), (46, -12, -172, 5.2), (58, -24, -206, 5.2),
           (72, -48, -244, 5), (80, -62, -276, 5), (84, -66, -310, 4.8), (86, -60, -400, 4.5)]  # fmt: skip
-_ILIAC_INNER = [(44, -11, -168, 4.2), (48, 10, -184, 4.2), (50, 34, -206, 3.8), (44, 44, -226, 3.0)]
+_ILIAC_INNER = [(42, -12, -166, 4.2), (30, 0, -182, 4.0), (31, 26, -204, 3.8), (36, 42, -224, 3.0)]
 _CAVA = [(-16, -14, -124, 11), (-19, -20, -98, 11), (-20, -24, -50, 11.2), (-21, -23, 0, 11.5), (-24, -20, 40, 12),
          (-26, -22, 74, 13), (-28, -32, 98, 13.5), (-30, -40, 112, 13)]  # fmt: skip
 _ILIAC_VEIN = {
@@ -23,17 +23,17 @@ _ILIAC_VEIN = {
     -1.0: [(-16, -14, -122, 8), (-24, -8, -140, 7), (-36, 2, -162, 6.8), (-44, 4, -182, 6.6), (-54, -14, -212, 6.4),
            (-64, -38, -246, 6.2), (-70, -56, -278, 6.4), (-74, -60, -310, 6), (-76, -52, -400, 6)],
 }  # fmt: skip
-_VEIN_INNER = [(40, 6, -178, 5), (44, 22, -194, 4.8), (44, 42, -216, 4.2)]
+_VEIN_INNER = [(41, 5, -178, 5), (46, 22, -194, 4.6), (46, 44, -216, 4.2)]
 
 
 def paint_arteries(canvas: Canvas) -> None:
     """Paint arch branches, iliac arteries and the aorta, last and whole."""
     space, build = canvas.space, canvas.space.build
     over = (*SOFT, *LOBES, "heart", "esophagus", "iliopsoas_left", "iliopsoas_right", "pancreas", "duodenum",
-            "small_bowel", "liver", "superior_vena_cava", "bronchus_left", "pulmonary_vein", "inferior_vena_cava", "iliac_vena_left",
-            "iliac_vena_right", "brachiocephalic_vein_left", "brachiocephalic_vein_right", "colon_sigmoid")  # fmt: skip
+            "small_bowel", "liver", "superior_vena_cava", "pulmonary_vein", "inferior_vena_cava", "iliac_vena_left",
+            "iliac_vena_right", "brachiocephalic_vein_left", "brachiocephalic_vein_right")  # fmt: skip
     wide = build.vessel_scale
-    branches = {
+    branches: dict[str, list[tuple[float, float, float, float]]] = {
         "brachiocephalic_trunk": [(-14, -44, 226, 7), (-20, -40, 244, 6.5), (-30, -36, 262, 6)],
         "subclavian_artery_right": [(-30, -36, 261, 5), (-46, -30, 276, 4.8), (-72, -32, 276, 4.6), (-110, -30, 272, 4.2)],
         "common_carotid_artery_right": [(-29, -36, 261, 4), (-26, -46, 285, 4), (-26, -42, 330, 4), (-28, -36, 402, 4)],
@@ -44,8 +44,8 @@ def paint_arteries(canvas: Canvas) -> None:
         canvas.draw(name, [space.tube(rows, wide * build.radius(name))], over)
     for side, sign in (("left", 1.0), ("right", -1.0)):
         name = f"iliac_artery_{side}"
-        rows = [space.tube(mirrored(r, sign), wide * build.radius(name)) for r in (_ILIAC, _ILIAC_INNER)]
-        canvas.draw(name, rows, over)
+        routes = [space.tube(mirrored(r, sign), wide * build.radius(name)) for r in (_ILIAC, _ILIAC_INNER)]
+        canvas.draw(name, routes, over)
     canvas.draw("aorta", [_aorta(canvas)], (*over, "iliac_artery_left", "iliac_artery_right"))
 
 
