@@ -19,6 +19,7 @@ from manifests.validate import check, collect_garbage
 from prompts.table import write_prompts
 
 HERE = Path(__file__).parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
 N = 10
 
 
@@ -33,7 +34,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(manifest: Path) -> Dataset:
     """The dataset that nobody interrupted."""
     out = manifest.parent / "undisturbed"
-    subprocess.run(driver(out, manifest), check=True, capture_output=True, cwd=manifest.parent)
+    subprocess.run(driver(out, manifest), check=True, capture_output=True, cwd=manifest.parent, env=ENVIRONMENT)
     return Dataset.open(out)
 
 
@@ -59,7 +60,9 @@ def require_equal(out: Path, undisturbed: Dataset) -> None:
 
 def kill_after(command: list[str], lines: int, seconds: float, cwd: Path) -> bool:
     """Start a driver, kill it so long after so many lines of its output; False if it was done before."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=cwd)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=cwd, env=ENVIRONMENT
+    )
     assert process.stdout
     for _ in range(lines):
         process.stdout.readline()
@@ -71,7 +74,7 @@ def kill_after(command: list[str], lines: int, seconds: float, cwd: Path) -> boo
 
 def finish(command: list[str], cwd: Path) -> list[str]:
     """Run a driver to its end; the ids of the cases it made."""
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd, env=ENVIRONMENT)
     return [line.split()[0] for line in done.stdout.splitlines()[1:]]
 
 
@@ -105,7 +108,9 @@ def test_workers_are_killed(tmp_path: Path, manifest: Path, undisturbed: Dataset
 def drill_workers(out: Path, manifest: Path, undisturbed: Dataset, *, seed: int, kills: int) -> None:
     """Kill the worker of an outcome a moment after it, while it makes its next case."""
     moments = random.Random(seed)
-    process = subprocess.Popen(driver(out, manifest, 2), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        driver(out, manifest, 2), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT
+    )
     assert process.stdout
     process.stdout.readline()
     victims = set(moments.sample(range(N - 4), kills))
@@ -157,7 +162,7 @@ def test_a_node_is_killed_and_comes_back(
 def drill_nodes(out: Path, manifest: Path, undisturbed: Dataset, cluster: subprocess.Popen[str], *, kills: int) -> None:
     address = tell(cluster, "address")
     process = subprocess.Popen(
-        driver(out, manifest, 2, address), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        driver(out, manifest, 2, address), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT
     )
     assert process.stdout
     process.stdout.readline()
