@@ -56,7 +56,7 @@ class ExportedCase:
 
 def source_hash(record: CaseRecord) -> str:
     """Hash of all that a painted case comes from: its three arrays and the records of its lesions."""
-    arrays = [record.ct_sha256, record.anatomy_sha256, record.lesions_sha256]
+    arrays = [record.ct_blake3, record.anatomy_blake3, record.lesions_blake3]
     return content_hash([*arrays, [lesion.model_dump(mode="json") for lesion in record.lesions]])
 
 

@@ -10,7 +10,7 @@ from factory.run import load_models
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.errors import InvalidValueError, SpecMismatchError
-from manifests.identity import array_sha256, rng
+from manifests.identity import array_blake3, rng
 from prompts.sampling import complete, default_distribution
 from prompts.schema import parse_prompt
 
@@ -57,7 +57,7 @@ def reproduce(root: Path, case_id: str, load: Callable[[], Models] | None = None
     made = {"ct": models.images.render(request, masks), "anatomy": masks.anatomy, "lesions": masks.lesions}
     layers = {}
     for name, array in made.items():
-        stored, now = getattr(record, f"{name}_sha256"), array_sha256(array)
+        stored, now = getattr(record, f"{name}_blake3"), array_blake3(array)
         layers[name] = "same" if stored == now else f"stored {stored}, made {now}"
     return Reproduction(layers)
 

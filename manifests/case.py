@@ -152,11 +152,11 @@ class CaseRecord(Row):
     spacing_mm_zyx: tuple[float, float, float] | None = None
     origin_mm_xyz: tuple[float, float, float] | None = None
     path: str | None = None
-    ct_sha256: str | None = None
-    anatomy_sha256: str | None = None
-    lesions_sha256: str | None = None
+    ct_blake3: str | None = None
+    anatomy_blake3: str | None = None
+    lesions_blake3: str | None = None
     stored_bytes: int | None = None
-    stored_sha256: dict[str, str] = {}
+    stored_blake3: dict[str, str] = {}
     split: str | None = None
     patient_id: str | None = None
     licence: str | None = None
@@ -251,7 +251,7 @@ _TYPES = {
     "spacing_mm_zyx": pa.list_(pa.float64()),
     "origin_mm_xyz": pa.list_(pa.float64()),
     "stored_bytes": pa.int64(),
-    "stored_sha256": pa.map_(pa.string(), pa.string()),
+    "stored_blake3": pa.map_(pa.string(), pa.string()),
     "attempt": pa.int32(),
     "seconds": pa.map_(pa.string(), pa.float64()),
 }

@@ -69,7 +69,7 @@ _MEANINGS = {
     "reasons": "Why a case was rejected or failed.",
     "prompt_text": "What was asked, as text.",
     "path": "OME-Zarr group of the case, relative to the dataset.",
-    "ct_sha256": "Hash of dtype, shape and voxels of the CT.",
+    "ct_blake3": "Hash of dtype, shape and voxels of the CT.",
     "shape_zyx": "Voxels along z, y, x.",
     "spacing_mm_zyx": "Distance of voxel centres in mm along z, y, x.",
     "origin_mm_xyz": "LPS position in mm of the first voxel's centre, x, y, z.",

@@ -223,9 +223,9 @@ class Dataset:
         record = self.record(case_id)
         path = self.case_path(record)
         # An absent shard reads as background, so its absence must be told from emptiness here.
-        missing = [name for name in record.stored_sha256 if not (path / name).is_file()]
+        missing = [name for name in record.stored_blake3 if not (path / name).is_file()]
         if missing:
-            raise _corrupt(case_id, f"no file {missing[0]}", f"{len(record.stored_sha256)} stored files")
+            raise _corrupt(case_id, f"no file {missing[0]}", f"{len(record.stored_blake3)} stored files")
         arrays = read_arrays(path)
         if arrays.grid != record.grid():
             raise _corrupt(case_id, f"{arrays.grid}", f"{record.grid()}, as its record says")
@@ -295,11 +295,11 @@ class Dataset:
             "origin_mm_xyz": arrays.grid.origin_mm_xyz,
             "path": attempt,
             "spec_id": self._spec_id,
-            "ct_sha256": stored.ct_sha256,
-            "anatomy_sha256": stored.anatomy_sha256,
-            "lesions_sha256": stored.lesions_sha256,
+            "ct_blake3": stored.ct_blake3,
+            "anatomy_blake3": stored.anatomy_blake3,
+            "lesions_blake3": stored.lesions_blake3,
             "stored_bytes": stored.stored_bytes,
-            "stored_sha256": stored.stored_sha256,
+            "stored_blake3": stored.stored_blake3,
         }
         return record.model_copy(update=filled).sealed()
 

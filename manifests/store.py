@@ -11,7 +11,6 @@ Equal arrays and attributes give equal bytes.
 """
 
 import colorsys
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 import zarr
+from blake3 import blake3
 from jaxtyping import Shaped
 
 from manifests.anatomy import structures
@@ -29,7 +29,7 @@ from manifests.case import FORMAT_VERSION, Arrays
 from manifests.durable import flush_directory
 from manifests.errors import CorruptDatasetError
 from manifests.geometry import HU_MIN, Grid
-from manifests.identity import array_sha256
+from manifests.identity import array_blake3
 from manifests.shard import Codec, array_metadata, encode
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
 
 LayerName = Literal["ct", "anatomy", "lesions"]
 
-_Written = dict[str, tuple[str, int]]  # SHA-256 and size by path inside the case
+_Written = dict[str, tuple[str, int]]  # BLAKE3 and size by path inside the case
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,17 @@ class Stored:
     """What writing left behind.
 
     Attributes:
-        ct_sha256, anatomy_sha256, lesions_sha256: hashes of dtype, shape and voxels
-            (`manifests.identity.array_sha256`); they survive a change of codec.
+        ct_blake3, anatomy_blake3, lesions_blake3: hashes of dtype, shape and voxels
+            (`manifests.identity.array_blake3`); they survive a change of codec.
         stored_bytes: sum of the sizes of all files.
-        stored_sha256: SHA-256 of each file's bytes by its path inside the case, sorted.
+        stored_blake3: BLAKE3 of each file's bytes by its path inside the case, sorted.
     """
 
-    ct_sha256: str
-    anatomy_sha256: str
-    lesions_sha256: str
+    ct_blake3: str
+    anatomy_blake3: str
+    lesions_blake3: str
     stored_bytes: int
-    stored_sha256: dict[str, str]
+    stored_blake3: dict[str, str]
 
 
 def write_arrays(path: Path, arrays: Arrays, attributes: Mapping[str, Any], *, durable: bool = True) -> Stored:
@@ -108,15 +108,15 @@ def write_arrays(path: Path, arrays: Arrays, attributes: Mapping[str, Any], *, d
     # main thread blosc stays single-threaded, as workers that share a machine want it.
     with ThreadPoolExecutor(max_workers=2) as pool:
         layers = [pool.submit(_write_layer, files, layer, volume) for layer, volume in volumes.items()]
-        hashes = {layer: pool.submit(array_sha256, volume) for layer, volume in volumes.items()}
+        hashes = {layer: pool.submit(array_blake3, volume) for layer, volume in volumes.items()}
         written = _write_groups(files, arrays.grid, attributes)
         for layer in layers:
             written |= layer.result()
     files.flush_directories(written)
     return Stored(
-        **{f"{layer}_sha256": digest.result() for layer, digest in hashes.items()},
+        **{f"{layer}_blake3": digest.result() for layer, digest in hashes.items()},
         stored_bytes=sum(size for _, size in written.values()),
-        stored_sha256={name: written[name][0] for name in sorted(written)},
+        stored_blake3={name: written[name][0] for name in sorted(written)},
     )
 
 
@@ -161,11 +161,10 @@ def open_layer(path: Path, layer: LayerName) -> "zarr.Array[Any]":
 
 
 def file_hashes(path: Path) -> dict[str, str]:
-    """Hash each file below a directory: SHA-256 by relative POSIX path, sorted; empty for no directory."""
+    """Hash each file below a directory: BLAKE3 by relative POSIX path, sorted; empty for no directory."""
     found = {}
     for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-        with file.open("rb") as stream:
-            found[file.relative_to(path).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+        found[file.relative_to(path).as_posix()] = blake3().update_mmap(file).hexdigest()
     return found
 
 
@@ -177,7 +176,7 @@ class _Files:
     durable: bool
 
     def write(self, name: str, data: bytes) -> _Written:
-        """Write one file; its name with SHA-256 and size."""
+        """Write one file; its name with BLAKE3 and size."""
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("xb") as stream:
@@ -185,7 +184,7 @@ class _Files:
             stream.flush()
             if self.durable:
                 os.fsync(stream.fileno())
-        return {name: (hashlib.sha256(data).hexdigest(), len(data))}
+        return {name: (blake3(data).hexdigest(), len(data))}
 
     def flush_directories(self, names: Iterable[str]) -> None:
         """Flush the directories of the files, and the two that hold the case."""

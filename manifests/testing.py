@@ -14,7 +14,7 @@ from manifests.anatomy import structures, table_hash
 from manifests.case import FACTORY_VERSION, Arrays, Attributes, CaseRecord, Lesion, Status, TumourAttributes
 from manifests.dataset import Dataset
 from manifests.geometry import HU_MAX, HU_MIN, Grid
-from manifests.identity import array_sha256
+from manifests.identity import array_blake3
 from manifests.table import read_table, to_records
 from manifests.validate import check
 
@@ -115,9 +115,9 @@ class DatasetSuite:
         for record in dataset.accepted():
             volumes = dataset.read(record.case_id)
             assert volumes.grid == record.grid()
-            assert array_sha256(volumes.ct) == record.ct_sha256
-            assert array_sha256(volumes.anatomy) == record.anatomy_sha256
-            assert array_sha256(volumes.lesions) == record.lesions_sha256
+            assert array_blake3(volumes.ct) == record.ct_blake3
+            assert array_blake3(volumes.anatomy) == record.anatomy_blake3
+            assert array_blake3(volumes.lesions) == record.lesions_blake3
 
     def test_manifest_is_the_records(self, dataset: Dataset) -> None:
         """The Parquet manifest holds each record once, in order, and nothing else."""

@@ -189,10 +189,10 @@ def _incomplete(dataset: Dataset, record: CaseRecord) -> str | None:
     """What an otherwise intact record lacks, or None."""
     if record.status != "accepted":
         return None if record.reasons else f"{record.status} without a reason"
-    needed = ("shape_zyx", "spacing_mm_zyx", "origin_mm_xyz", "ct_sha256", "anatomy_sha256", "lesions_sha256")
+    needed = ("shape_zyx", "spacing_mm_zyx", "origin_mm_xyz", "ct_blake3", "anatomy_blake3", "lesions_blake3")
     missing = [name for name in (*needed, "stored_bytes") if getattr(record, name) is None]
-    if missing or not record.stored_sha256:
-        return f"accepted without {', '.join(missing) or 'stored_sha256'}"
+    if missing or not record.stored_blake3:
+        return f"accepted without {', '.join(missing) or 'stored_blake3'}"
     try:
         dataset.case_path(record)
     except InvalidValueError as error:

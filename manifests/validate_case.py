@@ -12,7 +12,7 @@ from manifests.case import Arrays, CaseRecord
 from manifests.dataset import Dataset
 from manifests.errors import CorruptDatasetError
 from manifests.geometry import HU_MAX, HU_MIN
-from manifests.identity import array_sha256
+from manifests.identity import array_blake3
 from manifests.store import LAYERS, file_hashes, read_arrays
 
 __all__ = ["CODES", "Finding", "check_case"]
@@ -63,15 +63,15 @@ def check_case(dataset: Dataset, record: CaseRecord, *, deep: bool = True) -> li
 
 def _check_files(path: Path, record: CaseRecord) -> Iterator[Finding]:
     hashes = file_hashes(path)
-    for name, digest in record.stored_sha256.items():
+    for name, digest in record.stored_blake3.items():
         if name not in hashes:
             yield Finding("file-missing", record.case_id, f"{record.path}/{name}: no such file")
         elif hashes[name] != digest:
             yield Finding("file-changed", record.case_id, f"{record.path}/{name}: bytes differ from their hash")
-    for name in hashes.keys() - record.stored_sha256.keys():
+    for name in hashes.keys() - record.stored_blake3.keys():
         yield Finding("file-extra", record.case_id, f"{record.path}/{name}: not written by the build")
     size = sum((path / name).stat().st_size for name in hashes)
-    if hashes == record.stored_sha256 and size != record.stored_bytes:
+    if hashes == record.stored_blake3 and size != record.stored_bytes:
         yield Finding("record-incomplete", record.case_id, f"stored_bytes {record.stored_bytes}, files have {size}")
 
 
@@ -84,7 +84,7 @@ def _check_voxels(path: Path, record: CaseRecord) -> Iterator[Finding]:
     if arrays.grid != record.grid():
         yield Finding("grid", record.case_id, f"arrays have {arrays.grid}, the record {record.grid()}")
     for layer in LAYERS:
-        if array_sha256(getattr(arrays, layer)) != getattr(record, f"{layer}_sha256"):
+        if array_blake3(getattr(arrays, layer)) != getattr(record, f"{layer}_blake3"):
             yield Finding("array-changed", record.case_id, f"{layer}: voxels differ from their hash")
     yield from _check_domains(arrays, record)
 

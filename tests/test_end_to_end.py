@@ -16,7 +16,7 @@ from scipy.spatial import ConvexHull, QhullError, distance
 
 from manifests.anatomy import by_id
 from manifests.dataset import Dataset
-from manifests.identity import array_sha256
+from manifests.identity import array_blake3
 from prompts.schema import parse_prompt
 from prompts.table import read_prompts
 
@@ -122,18 +122,18 @@ def test_manifest_opens_in_pandas_and_duckdb(workshop: Path) -> None:
 def test_a_case_is_reproduced_to_the_bit(workshop: Path) -> None:
     dataset = Dataset.open(workshop / "data-table")
     record = dataset.accepted()[0]
-    assert array_sha256(dataset.read(record.case_id).ct) == record.ct_sha256
+    assert array_blake3(dataset.read(record.case_id).ct) == record.ct_blake3
     assert json.loads(factory("reproduce", "data-table", record.case_id, "--json", cwd=workshop))["identical"]
 
 
 def test_same_command_changes_nothing_and_a_larger_n_extends(workshop: Path) -> None:
     build = ("build", "--manifest", "text.parquet", "--preset", "tiny", "--out", "data-text")
-    before = {record.case_id: record.ct_sha256 for record in Dataset.open(workshop / "data-text").accepted()}
+    before = {record.case_id: record.ct_blake3 for record in Dataset.open(workshop / "data-text").accepted()}
     again = json.loads(factory(*build, "--n", 2, "--json", cwd=workshop))
     assert (again["made"], again["complete"]) == (0, True)
     shutil.copytree(workshop / "data-text", workshop / "data-more")
     factory(*build[:-1], "data-more", "--n", 3, cwd=workshop)
-    after = {record.case_id: record.ct_sha256 for record in Dataset.open(workshop / "data-more").accepted()}
+    after = {record.case_id: record.ct_blake3 for record in Dataset.open(workshop / "data-more").accepted()}
     assert len(after) == 3
     assert before.items() <= after.items()
 

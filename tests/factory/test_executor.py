@@ -44,7 +44,7 @@ def drain(run: Run) -> list[CaseRecord]:
 def hashes(dataset: Dataset) -> Hashes:
     """What must not depend on who made a case, when, or how often it was interrupted."""
     return {
-        (one.index, one.candidate): (one.status, one.ct_sha256, one.anatomy_sha256, one.lesions_sha256)
+        (one.index, one.candidate): (one.status, one.ct_blake3, one.anatomy_blake3, one.lesions_blake3)
         for one in dataset.records()
     }
 

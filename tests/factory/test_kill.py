@@ -43,7 +43,7 @@ def driver(out: Path, manifest: Path, workers: int = 1, *address: str) -> list[s
 
 
 def content(record: CaseRecord) -> tuple[object, ...]:
-    return (record.status, record.reasons, record.ct_sha256, record.anatomy_sha256, record.lesions_sha256)
+    return (record.status, record.reasons, record.ct_blake3, record.anatomy_blake3, record.lesions_blake3)
 
 
 def require_equal(out: Path, undisturbed: Dataset) -> None:

@@ -12,7 +12,7 @@ from factory.run import Run, build
 from factory.testing import TOY_PRESET, Behaviour, toy_models
 from manifests.dataset import Dataset
 from manifests.errors import BusyError, FileFormatError, InvalidValueError, SpecMismatchError, StorageError
-from manifests.identity import array_sha256
+from manifests.identity import array_blake3
 from manifests.validate import check
 
 MakeRun = Callable[..., Run]
@@ -46,7 +46,7 @@ def test_stored_arrays_are_those_that_were_judged(toy_run: MakeRun) -> None:
     arrays = run.dataset.read(record.case_id)
     request = run._plan.job(0).request()
     toys = toy_models()
-    assert array_sha256(arrays.ct) == array_sha256(toys.images.render(request, toys.masks.draw(request)))
+    assert array_blake3(arrays.ct) == array_blake3(toys.images.render(request, toys.masks.draw(request)))
 
 
 def test_the_same_command_resumes_and_a_larger_n_extends(toy_run: MakeRun) -> None:
@@ -56,8 +56,8 @@ def test_the_same_command_resumes_and_a_larger_n_extends(toy_run: MakeRun) -> No
     assert len(more) == 2
     whole = toy_run(5, out="whole")
     assert sorted(drain(whole)) == sorted(first + more)
-    assert [one.ct_sha256 for one in whole.dataset.accepted()] == [
-        one.ct_sha256 for one in Dataset.open(whole.dataset.root.with_name("dataset")).accepted()
+    assert [one.ct_blake3 for one in whole.dataset.accepted()] == [
+        one.ct_blake3 for one in Dataset.open(whole.dataset.root.with_name("dataset")).accepted()
     ]
 
 

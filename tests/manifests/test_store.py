@@ -11,7 +11,7 @@ from zarr.codecs import BloscCodec
 from manifests.case import Arrays
 from manifests.errors import CorruptDatasetError
 from manifests.geometry import Grid
-from manifests.identity import array_sha256
+from manifests.identity import array_blake3
 from manifests.shard import Codec, array_metadata, chunk_shape, encode
 from manifests.store import LAYERS, file_hashes, open_layer, read_arrays, read_grid, write_arrays
 from manifests.testing import arrays, example_arrays
@@ -26,7 +26,7 @@ def test_what_is_written_is_read(tmp_path_factory, volumes):
     assert read.grid == volumes.grid
     for layer in LAYERS:
         assert np.array_equal(getattr(read, layer), getattr(volumes, layer))
-        assert getattr(stored, f"{layer}_sha256") == array_sha256(getattr(volumes, layer))
+        assert getattr(stored, f"{layer}_blake3") == array_blake3(getattr(volumes, layer))
 
 
 @pytest.mark.parametrize("shape", [(1,), (64,), (65,), (130, 7), (3, 129, 66)])
@@ -69,7 +69,7 @@ def test_background_is_not_stored(tmp_path):
     ct = np.full(grid.shape_zyx, -1024, np.int16)
     empty = np.zeros(grid.shape_zyx, np.uint8)
     stored = write_arrays(tmp_path / "a", Arrays(grid, ct, empty, empty), {})
-    assert [name for name in stored.stored_sha256 if not name.endswith("zarr.json")] == []
+    assert [name for name in stored.stored_blake3 if not name.endswith("zarr.json")] == []
     assert (read_arrays(tmp_path / "a").ct == -1024).all()
 
 
@@ -79,7 +79,7 @@ def test_equal_arrays_give_equal_bytes(tmp_path, durable):
     first = write_arrays(tmp_path / "a", volumes, {"case_id": "c"})
     swapped = Arrays(volumes.grid, volumes.ct.astype(">i2").astype("i2", order="F"), volumes.anatomy, volumes.lesions)
     assert write_arrays(tmp_path / "b", swapped, {"case_id": "c"}, durable=durable) == first
-    assert file_hashes(tmp_path / "a") == first.stored_sha256
+    assert file_hashes(tmp_path / "a") == first.stored_blake3
     assert first.stored_bytes == sum(entry.stat().st_size for entry in tmp_path.glob("a/**/*") if entry.is_file())
 
 

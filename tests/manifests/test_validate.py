@@ -123,7 +123,7 @@ FAULTS = {
         lambda d: rewrite(commits.record_path(d.root, CASE), '"candidate":0', '"candidate":1'),
     ),
     "renamed record": ("record-edited", lambda d: _rename(d)),
-    "no hash": ("record-incomplete", lambda d: republish(d, {"ct_sha256": None})),
+    "no hash": ("record-incomplete", lambda d: republish(d, {"ct_blake3": None})),
     "no reason": ("record-incomplete", lambda d: republish(d, {"status": "rejected"})),
     "wrong size": ("record-incomplete", lambda d: republish(d, {"stored_bytes": 1})),
     "path outside": ("record-incomplete", lambda d: republish(d, {"path": "../elsewhere"})),
@@ -145,7 +145,7 @@ FAULTS = {
     "flipped byte": ("file-changed", flip_byte),
     "edited metadata": ("file-changed", lambda d: rewrite(case_dir(d) / "zarr.json", '"LPS"', '"RAS"')),
     "added file": ("file-extra", lambda d: (case_dir(d) / "notes.txt").touch()),
-    "other voxels": ("array-changed", lambda d: republish(d, {"anatomy_sha256": "0" * 64})),
+    "other voxels": ("array-changed", lambda d: republish(d, {"anatomy_blake3": "0" * 64})),
     "other grid": ("grid", lambda d: republish(d, {"spacing_mm_zyx": (3.0, 2.0, 2.5)})),
     "CT beyond 12 bits": ("ct-range", bad_ct),
     "unknown structure": ("anatomy-ids", bad_ids),
@@ -193,7 +193,7 @@ def test_every_code_is_tested_and_known():
 def test_unreadable_array(dataset):
     shard = case_dir(dataset) / "0/c/0/0/0"
     shard.write_bytes(b"x" * shard.stat().st_size)
-    republish(dataset, {"stored_sha256": _hashes(dataset)})
+    republish(dataset, {"stored_blake3": _hashes(dataset)})
     assert [finding.code for finding in check(dataset)] == ["array-unreadable"]
     assert check(dataset, deep=False) == []
 
