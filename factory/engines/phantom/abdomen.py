@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32, Float64
 
 from factory.engines.phantom.body import Torso
 from factory.engines.phantom.canvas import SOFT, Box, Canvas, Mask
-from factory.engines.phantom.shapes import capsule, ellipsoid, smooth_max, smooth_min
+from factory.engines.phantom.shapes import Number, capsule, ellipsoid, smooth_max, smooth_min
 
 __all__ = ["paint_abdomen"]
 
@@ -22,13 +22,13 @@ def paint_abdomen(canvas: Canvas, torso: Torso) -> None:
     _paint_spleen(canvas, torso)
     _paint_liver(canvas, torso)
     _paint_stomach(canvas, torso)
-    _paint_gallbladder(canvas)
+    _paint_gallbladder(canvas, torso)
     _paint_pancreas(canvas)
     for side, sign in (("left", 1.0), ("right", -1.0)):
         _paint_adrenal(canvas, side, sign)
 
 
-def _turn(yaw: float, pitch: float, roll: float) -> Float64[np.ndarray, "3 3"]:
+def _turn(yaw: Number, pitch: Number, roll: Number) -> Float64[np.ndarray, "3 3"]:
     """Rotation about z (yaw), x (pitch) and y (roll), in degrees; rows are the turned axes."""
     a, b, c = np.radians([yaw, pitch, roll])
     about_z = np.array([[np.cos(a), np.sin(a), 0], [-np.sin(a), np.cos(a), 0], [0, 0, 1]])
@@ -37,7 +37,7 @@ def _turn(yaw: float, pitch: float, roll: float) -> Float64[np.ndarray, "3 3"]:
     return np.asarray(about_z @ about_x @ about_y)
 
 
-def _below(torso: Torso, gap: float, depth: float) -> Mask:
+def _below(torso: Torso, gap: Number, depth: Number) -> Mask:
     """The cavity under the diaphragm, with a gap to it and to the wall."""
 
     def inside(box: Box) -> Bool[np.ndarray, "z y x"]:
@@ -46,7 +46,7 @@ def _below(torso: Torso, gap: float, depth: float) -> Mask:
     return inside
 
 
-def _paint_kidney(canvas: Canvas, side: str, sign: float) -> None:
+def _paint_kidney(canvas: Canvas, side: str, sign: Number) -> None:
     """A bean along the psoas: upper pole towards spine and back, sinus open to the front and midline."""
     name = f"kidney_{side}"
     move = canvas.space.build.moved(name)
@@ -123,6 +123,8 @@ def _paint_stomach(canvas: Canvas, torso: Torso) -> None:
         return total + 1.5 * box.at(canvas.space.grain)
 
     canvas.fill("stomach", canvas.box((-50, -125, -95), (135, 60, 115)), shape, SOFT, _below(torso, 2.0, 2.0))
+    # however empty the stomach, its lumen goes through
+    core = canvas.space.tube([(*(np.array(r[:3]) + shift), min(0.45 * r[3], 9.0)) for r in rows])
     join = canvas.space.tube([(30, -20, 62, 7), (40, -18, 56, 8), (50, -14, 52, 9)])
     pylorus = canvas.space.tube(
         [
@@ -131,10 +133,10 @@ def _paint_stomach(canvas: Canvas, torso: Torso) -> None:
             (-26, -60, -13, 7),
         ]
     )
-    canvas.draw("stomach", [join, pylorus], (*SOFT, "liver", "spleen"))
+    canvas.draw("stomach", [core, join, pylorus], (*SOFT, "liver", "spleen"))
 
 
-def _paint_gallbladder(canvas: Canvas) -> None:
+def _paint_gallbladder(canvas: Canvas, torso: Torso) -> None:
     """A pear in its fossa under the liver, fundus to the front."""
     dx, dy, dz = canvas.space.build.moved("gallbladder")
     low = canvas.space.build.lean["liver_low"] * 6
@@ -146,7 +148,7 @@ def _paint_gallbladder(canvas: Canvas) -> None:
         return smooth_min(body, capsule(xyz, ((-53 + dx / 2, -68 + dy / 2, -26), neck), 7.0), 10.0)
 
     box = canvas.box((-105, -125, -85), (-15, -20, 25))
-    canvas.fill("gallbladder", box, shape, (*SOFT, "liver"))
+    canvas.fill("gallbladder", box, shape, ("visceral_fat", "liver"), _below(torso, 0.2, 1.5))
 
 
 def _paint_pancreas(canvas: Canvas) -> None:
@@ -165,10 +167,10 @@ def _paint_pancreas(canvas: Canvas) -> None:
         assert total is not None
         return total + 1.8 * box.at(canvas.space.grain[::-1, :, ::-1])
 
-    canvas.fill("pancreas", canvas.box((-55, -85, -70), (110, 30, 58)), shape, (*SOFT, "stomach", "liver"))
+    canvas.fill("pancreas", canvas.box((-55, -85, -70), (110, 30, 58)), shape, ("visceral_fat", "stomach", "liver"))
 
 
-def _paint_adrenal(canvas: Canvas, side: str, sign: float) -> None:
+def _paint_adrenal(canvas: Canvas, side: str, sign: Number) -> None:
     """An inverted Y above the kidney: a body and two thin limbs that open to the back."""
     name = f"adrenal_gland_{side}"
     space = canvas.space

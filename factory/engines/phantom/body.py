@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from factory.engines.phantom.canvas import Canvas
-from factory.engines.phantom.shapes import Profile, capsule, ellipsoid, oval, smooth_max, smooth_min
+from factory.engines.phantom.shapes import Number, Profile, capsule, ellipsoid, oval, smooth_max, smooth_min
 from factory.engines.phantom.space import Space
 from manifests.anatomy import structure
 
@@ -82,7 +82,7 @@ class Section:
         power = 2.15 + 0.55 * np.clip(0.5 + rel / 80, 0, 1)
         return oval(x, rel, (width, depth), np.asarray(power, np.float32))
 
-    def surface(self, direction: Float[np.ndarray, " 2"], z: float) -> tuple[float, float]:
+    def surface(self, direction: Float[np.ndarray, " 2"], z: Number) -> tuple[float, float]:
         """The point (x, y) of the surface in a direction from the axis."""
         near, far, width = self.front.value(z), self.back.value(z), self.breadth.value(z)
         middle = near * 0.42 + far * 0.58

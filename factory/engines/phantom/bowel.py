@@ -62,7 +62,7 @@ def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int
         amount = (0.45, 0.3, 0.5) if name in ("colon_transverse", "colon_sigmoid") else (0.3, 0.3, 0.6)
         part[:, :3] += weight * build.moved(name) * amount
         if name == "colon_transverse":
-            part[:, 2] -= weight[:, 0] * (22 * loop + 4)
+            part[:, 2] -= weight[:, 0] * (8 * loop + 16 * max(loop, 0.0) + 8)
         if name == "colon_sigmoid":
             part[:, 2] += weight[:, 0] * 14 * bend
             part[:, 0] -= weight[:, 0] * 12 * bend

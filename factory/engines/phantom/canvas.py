@@ -14,13 +14,14 @@ from scipy import ndimage
 
 from factory.engines.phantom.cones import Cones
 from factory.engines.phantom.curves import Tube
+from factory.engines.phantom.shapes import Number
 from factory.engines.phantom.space import LATTICE, Space, interpolate
 from manifests.anatomy import structure
 from manifests.geometry import Grid
 
 __all__ = ["SOFT", "Box", "Canvas", "Mask", "Shape"]
 
-SOFT = ("body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle")
+SOFT = ("subcutaneous_fat", "visceral_fat", "skeletal_muscle")
 """What organs are painted over when nothing else is said: the tissues between them."""
 
 Volume = Float32[np.ndarray, "z y x"]
@@ -97,7 +98,9 @@ class Canvas:
             axes = (self._axes[0][start : start + depth], self._axes[1], self._axes[2])
             yield Box(self.space, self.labels[start : start + depth], axes)
 
-    def box(self, low_mm: Sequence[float], high_mm: Sequence[float]) -> Box | None:
+    def box(
+        self, low_mm: Sequence[Number] | Float[np.ndarray, " 3"], high_mm: Sequence[Number] | Float[np.ndarray, " 3"]
+    ) -> Box | None:
         """The voxels around a cuboid of reference coordinates; None where the grid has none."""
         low, high = np.asarray(low_mm, float), np.asarray(high_mm, float)
         steps = np.linspace(0, 1, 3)
@@ -143,7 +146,7 @@ class Canvas:
 
     def tidy(self, names: Iterable[str], instead: Callable[[str], str]) -> None:
         """Keep the largest 26-connected part of each structure; other parts become another tissue."""
-        boxes = ndimage.find_objects(self.labels, max_label=255)
+        boxes: list[tuple[slice, ...] | None] = [*ndimage.find_objects(self.labels, max_label=255)]
         for name in names:
             id = structure(name).id
             if (part := boxes[id - 1]) is None:
@@ -157,8 +160,8 @@ class Canvas:
 
     def _level(self, distances: Float32[np.ndarray, " n"], target_ml: float) -> float:
         wanted = round(target_ml / self.grid.voxel_volume_ml)
-        count = int(min(wanted, distances.shape[0] - 1))
-        if count < 1:
+        count = max(0, min(wanted, len(distances) - 1))
+        if count == 0:  # nowhere to grow
             return 0.0
         return float(np.clip(np.partition(distances, count)[count], *_LEVEL_RANGE_MM))
 

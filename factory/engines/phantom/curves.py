@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
+from factory.engines.phantom.shapes import Number
+
 __all__ = ["Tube", "centreline", "mirrored", "polyline", "tube"]
 
 
@@ -25,14 +27,14 @@ class Tube:
 
     points_mm: Float64[np.ndarray, "n 3"]
     radii_mm: Float64[np.ndarray, " n"]
-    squash_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    squash_zyx: tuple[Number, Number, Number] = (1.0, 1.0, 1.0)
 
     @property
     def length_mm(self) -> float:
         """Length of the centreline."""
         return float(np.linalg.norm(np.diff(self.points_mm, axis=0), axis=1).sum())
 
-    def sampled(self, step_mm: float) -> Float64[np.ndarray, "m 3"]:
+    def sampled(self, step_mm: Number) -> Float64[np.ndarray, "m 3"]:
         """Points of the centreline at most a step apart."""
         runs = np.linalg.norm(np.diff(self.points_mm, axis=0), axis=1)
         along = np.concatenate([[0.0], np.cumsum(runs)])
@@ -55,7 +57,7 @@ def _spline(controls: Float64[np.ndarray, "n k"], per_span: int) -> Float64[np.n
     return np.vstack([spans.reshape(-1, controls.shape[1]), controls[-1:]])
 
 
-def centreline(controls: Float[np.ndarray, "n k"], step_mm: float = 5.0) -> Float64[np.ndarray, "m k"]:
+def centreline(controls: Float[np.ndarray, "n k"], step_mm: Number = 5.0) -> Float64[np.ndarray, "m k"]:
     """Pass a smooth line through control points and sample it evenly.
 
     Args:
@@ -73,22 +75,24 @@ def centreline(controls: Float[np.ndarray, "n k"], step_mm: float = 5.0) -> Floa
 
 
 def tube(
-    controls: Sequence[Sequence[float]] | Float[np.ndarray, "n 4"],
-    step_mm: float = 5.0,
-    squash_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    controls: Sequence[Sequence[Number]] | Float[np.ndarray, "n 4"],
+    step_mm: Number = 5.0,
+    squash_zyx: tuple[Number, Number, Number] = (1.0, 1.0, 1.0),
 ) -> Tube:
     """Make a smooth tube from rows of (x, y, z, radius) in mm."""
     line = centreline(np.asarray(controls, np.float64), step_mm)
     return Tube(line[:, :3], np.maximum(line[:, 3], 0.5), squash_zyx)
 
 
-def polyline(controls: Sequence[Sequence[float]] | Float[np.ndarray, "n 4"]) -> Tube:
+def polyline(controls: Sequence[Sequence[Number]] | Float[np.ndarray, "n 4"]) -> Tube:
     """Make an angular tube: straight round cones between rows of (x, y, z, radius) in mm."""
     rows = np.asarray(controls, np.float64)
     return Tube(rows[:, :3], rows[:, 3])
 
 
-def mirrored(controls: Sequence[Sequence[float]] | Float[np.ndarray, "n k"], sign: float) -> Float64[np.ndarray, "n k"]:
+def mirrored(
+    controls: Sequence[Sequence[Number]] | Float[np.ndarray, "n k"], sign: Number
+) -> Float64[np.ndarray, "n k"]:
     """Put rows given for the left side (x > 0) on the side of `sign`."""
     rows = np.array(controls, np.float64)
     rows[:, 0] *= sign

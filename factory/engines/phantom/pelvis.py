@@ -5,7 +5,7 @@ from jaxtyping import Float32, Float64
 
 from factory.engines.phantom.canvas import SOFT, Box, Canvas
 from factory.engines.phantom.curves import Tube, mirrored
-from factory.engines.phantom.shapes import Profile, ellipsoid, oval, smooth_max, smooth_min
+from factory.engines.phantom.shapes import Number, Profile, ellipsoid, oval, smooth_max, smooth_min
 from factory.engines.phantom.space import Space
 
 __all__ = ["LINES", "paint_gluteals", "paint_pelvic_bones", "paint_pelvic_organs", "sheet_tubes", "wing_sheet"]
@@ -38,7 +38,7 @@ LINES = 30
 _HEAD = (92.0, 4.0, -262.0)
 
 
-def wing_sheet(sign: float, out_mm: float, depth: tuple[float, float]) -> Float64[np.ndarray, "u v 3"]:
+def wing_sheet(sign: Number, out_mm: Number, depth: tuple[Number, Number]) -> Float64[np.ndarray, "u v 3"]:
     """Points of a surface beside the iliac wing.
 
     Args:
@@ -95,7 +95,7 @@ def paint_pelvic_bones(canvas: Canvas) -> None:
     )
 
 
-def _femur(space: Space, sign: float) -> list[Tube]:
+def _femur(space: Space, sign: Number) -> list[Tube]:
     x, y, z = _HEAD
     neck = [(x, y, z, 15), (x + 22, y + 6, z - 8, 14), (x + 42, y + 12, z - 22, 17)]
     trochanter = [
@@ -108,7 +108,7 @@ def _femur(space: Space, sign: float) -> list[Tube]:
     return space.tubes([mirrored(rows, sign) for rows in (head, neck, trochanter)])
 
 
-def _hip(space: Space, sign: float) -> list[Tube]:
+def _hip(space: Space, sign: Number) -> list[Tube]:
     """Iliac wing, acetabulum as a cup of rods around the head, pubic and ischial rami."""
     sheet = wing_sheet(sign, 0.0, (0.0, 1.0))
     v = np.linspace(0, 1, sheet.shape[1])
@@ -116,14 +116,14 @@ def _hip(space: Space, sign: float) -> list[Tube]:
     radii = np.repeat(profile[None], sheet.shape[0], axis=0)
     tubes = sheet_tubes(space, sheet, radii)
     x, y, z = _HEAD
-    rings: list[list[tuple[float, float, float, float]]] = []
+    rings: list[list[tuple[Number, ...]]] = []
     for turn in np.radians(np.arange(-60, 181, 20.0)):
         ring = []
         for lift in np.radians([-55, -15, 25, 60, 85]):
             inward = np.array([-np.cos(turn) * np.cos(lift), np.sin(turn) * np.cos(lift), np.sin(lift)])
             ring.append((*(np.array([x, y, z]) + 30 * inward), 5.5))
         rings.append(ring)
-    rods: list[list[tuple[float, float, float, float]]] = [
+    rods: list[list[tuple[Number, ...]]] = [
         [(x - 20, y - 18, z + 10, 9), (45, -38, -266, 7.5), (20, -48, -278, 7.5), (7, -48, -284, 9)],
         [(7, -47, -284, 9), (12, -40, -297, 6.5), (32, -10, -312, 6), (52, 20, -318, 9)],
         [(x - 18, y + 20, z - 6, 13), (72, 30, -290, 13), (58, 28, -314, 14)],
@@ -180,7 +180,7 @@ def paint_pelvic_organs(canvas: Canvas) -> None:
         cervix = ellipsoid(xyz, (0, 22, -254), (14, 14, 18))
         return smooth_min(corpus, cervix, 18.0) + 0.8 * box.at(canvas.space.grain)
 
-    pelvic = (*SOFT,)
+    pelvic = ("visceral_fat", "skeletal_muscle")
     if build.female:
         canvas.fill("uterus", canvas.box((-55, -60, -290), (55, 60, -180)), uterus, pelvic)
     else:

@@ -76,8 +76,8 @@ class Build:
     stretch: Mapping[str, float]
     shift_mm: Mapping[str, tuple[float, float, float]]
     lean: Mapping[str, float]
-    warp: Float32[np.ndarray, "3 z y x"]
-    grain: Float32[np.ndarray, "z y x"]
+    warp: Float32[np.ndarray, "3 wz wy wx"]
+    grain: Float32[np.ndarray, "gz gy gx"]
     jitter: Float64[np.ndarray, "n 4"]
     absent: frozenset[str]
 
@@ -202,7 +202,7 @@ def _aorta_mm(age: float, female: bool, height: float, weight: float) -> float:
 
 
 _SIZE_POWER = {"liver": 1.0, "spleen": 0.8, "kidney_left": 0.8, "kidney_right": 0.8, "pancreas": 0.6, "heart": 0.8,
-               "urinary_bladder": 0.0, "gallbladder": 0.2, "stomach": 0.2, "prostate": 0.2, "uterus": 0.2}  # fmt: skip
+               "urinary_bladder": 0.0, "gallbladder": 0.2, "stomach": 0.6, "prostate": 0.2, "uterus": 0.2}  # fmt: skip
 _TREND = {"liver": -0.003, "spleen": -0.005, "kidney_left": -0.005, "kidney_right": -0.005, "pancreas": -0.006,
           "heart": 0.002, "prostate": 0.014, "uterus": -0.008}  # fmt: skip
 _SPARE_ML = {"uterus": 76.0, "prostate": 30.0}

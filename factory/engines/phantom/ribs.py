@@ -6,12 +6,12 @@ from jaxtyping import Float64
 from factory.engines.phantom.body import CAGE, SPINE_DEPTH, SPINE_FRONT
 from factory.engines.phantom.canvas import SOFT, Canvas
 from factory.engines.phantom.curves import Tube
-from factory.engines.phantom.shapes import Profile
+from factory.engines.phantom.shapes import Number, Profile
 
 __all__ = ["paint_ribs"]
 
 # rib: (height at the spine, height of the front end, angle of the front end from the back in degrees)
-_RIBS: dict[int, tuple[float, float, float]] = {
+_RIBS: dict[int, tuple[Number, Number, Number]] = {
     1: (300, 246, 128), 2: (284, 216, 138), 3: (265, 184, 143), 4: (243, 153, 146), 5: (221, 124, 148),
     6: (198, 96, 148), 7: (174, 66, 144), 8: (150, 40, 134), 9: (126, 20, 121), 10: (100, 4, 105), 11: (72, -16, 84),
     12: (40, -20, 50),
@@ -36,25 +36,25 @@ def paint_ribs(canvas: Canvas) -> None:
         canvas.draw(f"rib_{'left' if sign > 0 else 'right'}_{n}", [course], (*SOFT, "costal_cartilages"))
 
 
-def _on_wall(degrees: float, z: float, sign: float, out: float = _OUT_MM) -> tuple[float, float, float]:
+def _on_wall(degrees: Number, z: Number, sign: Number, out: Number = _OUT_MM) -> tuple[float, float, float]:
     """The point outside the chest wall at an angle from the back, at a height."""
     angle = np.radians(degrees)
     direction = np.array([sign * np.sin(angle), np.cos(angle)])
     return _cast(direction, z, out)
 
 
-def _cast(direction: Float64[np.ndarray, " 2"], z: float, out: float) -> tuple[float, float, float]:
+def _cast(direction: Float64[np.ndarray, " 2"], z: Number, out: Number) -> tuple[float, float, float]:
     x, y = CAGE.surface(direction, z)
     return x + out * direction[0], y + out * direction[1], z
 
 
-def _course(n: int, sign: float, slope: float) -> list[tuple[float, float, float, float]]:
+def _course(n: int, sign: Number, slope: Number) -> list[tuple[Number, ...]]:
     """Head beside the spine, neck to the back, angle, then along the wall to the front end."""
     top, low, end = _RIBS[n]
     low -= 3.0 * slope
     y = SPINE_FRONT.value(top) + SPINE_DEPTH.value(top)
     radius = 3.3 if n in (1, 11, 12) else 3.8
-    rows = [(sign * 19.0, y - 4, top, 4.0), (sign * 30.0, y + 14, top - 2.0, 3.6)]
+    rows: list[tuple[Number, ...]] = [(sign * 19.0, y - 4, top, 4.0), (sign * 30.0, y + 14, top - 2.0, 3.6)]
     start = 32.0 if n > 1 else 45.0
     steps = max(3, int((end - start) / 9))
     for t in np.linspace(0, 1, steps):
@@ -65,13 +65,13 @@ def _course(n: int, sign: float, slope: float) -> list[tuple[float, float, float
     return rows
 
 
-def _cartilage(n: int, sign: float) -> list[tuple[float, float, float, float]]:
+def _cartilage(n: int, sign: Number) -> list[tuple[Number, ...]]:
     _, low, end = _RIBS[n]
     if n <= 7:
         goal, height = _FRONT_DEGREES, float(_STERNAL[n])
     else:
         goal, height = _RIBS[n - 1][2] + 6.0, _RIBS[n - 1][1] + 2.0
-    rows = []
+    rows: list[tuple[Number, ...]] = []
     for t in np.linspace(0, 1, 6):
         z = low + (height - low) * t**1.3
         rows.append((*_on_wall(end + (goal - end) * t, z, sign, 5.0), 5.0))

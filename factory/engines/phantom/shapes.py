@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.interpolate import PchipInterpolator
 
-__all__ = ["Profile", "capsule", "ellipsoid", "oval", "smooth_max", "smooth_min"]
+__all__ = ["Number", "Profile", "capsule", "ellipsoid", "oval", "smooth_max", "smooth_min"]
 
+Number = int | float
 Volume = Float32[np.ndarray, "z y x"]
 
 
@@ -21,7 +22,7 @@ class Profile:
     It is tabulated at half-millimetre steps: exact to micrometres here, and fast.
     """
 
-    def __init__(self, knots: Mapping[float, float]) -> None:
+    def __init__(self, knots: Mapping[Number, Number]) -> None:
         places, values = zip(*sorted(knots.items()), strict=True)
         self._at = np.linspace(places[0], places[-1], int(2 * (places[-1] - places[0])) + 1)
         self._value = PchipInterpolator(places, values)(self._at)
@@ -30,18 +31,18 @@ class Profile:
         """Evaluate at all positions."""
         return np.asarray(np.interp(at, self._at, self._value), np.float32)
 
-    def value(self, at: float) -> float:
+    def value(self, at: Number) -> float:
         """Evaluate at one position."""
         return float(np.interp(at, self._at, self._value))
 
 
-def smooth_min(a: Volume, b: Volume, blend_mm: float) -> Volume:
+def smooth_min(a: Volume, b: Volume, blend_mm: Number) -> Volume:
     """Unite two shapes with a fillet."""
     h = np.maximum(blend_mm - np.abs(a - b), 0.0) / blend_mm
     return np.asarray(np.minimum(a, b) - h * h * np.float32(blend_mm / 4))
 
 
-def smooth_max(a: Volume, b: Volume, blend_mm: float) -> Volume:
+def smooth_max(a: Volume, b: Volume, blend_mm: Number) -> Volume:
     """Intersect two shapes with a rounded edge."""
     h = np.maximum(blend_mm - np.abs(a - b), 0.0) / blend_mm
     return np.asarray(np.maximum(a, b) + h * h * np.float32(blend_mm / 4))
@@ -49,8 +50,8 @@ def smooth_max(a: Volume, b: Volume, blend_mm: float) -> Volume:
 
 def ellipsoid(
     xyz: tuple[Volume, Volume, Volume],
-    centre_mm: tuple[float, float, float],
-    axes_mm: tuple[float, float, float],
+    centre_mm: tuple[Number, Number, Number],
+    axes_mm: tuple[Number, Number, Number],
     turn: Float[np.ndarray, "3 3"] | None = None,
 ) -> Volume:
     """Approximate distance in mm to an ellipsoid, exact on its axes.
@@ -66,8 +67,8 @@ def ellipsoid(
         m = turn.astype(np.float32)
         rel = [m[i, 0] * rel[0] + m[i, 1] * rel[1] + m[i, 2] * rel[2] for i in range(3)]
     squares = [r * r for r in rel]
-    unit = sum((s * np.float32(1 / a**2) for s, a in zip(squares, axes_mm, strict=True)), start=np.float32(1e-9))
-    slope = sum((s * np.float32(1 / a**4) for s, a in zip(squares, axes_mm, strict=True)), start=np.float32(1e-9))
+    unit = sum((s * np.float32(1 / a**2) for s, a in zip(squares, axes_mm, strict=True)), start=np.float32(1e-12))
+    slope = sum((s * np.float32(1 / a**4) for s, a in zip(squares, axes_mm, strict=True)), start=np.float32(1e-16))
     root = np.sqrt(unit)
     # first-order distance f / |grad f| of f = |p / axes| - 1 (Taubin 1991); near the centre it is bounded
     return np.asarray(np.maximum((root - 1) * root / np.sqrt(slope), -np.float32(min(axes_mm))), np.float32)
@@ -76,7 +77,7 @@ def ellipsoid(
 def oval(
     u: Float[np.ndarray, "..."],
     v: Float[np.ndarray, "..."],
-    radii_mm: tuple[Float[np.ndarray, "..."] | float, Float[np.ndarray, "..."] | float],
+    radii_mm: tuple[Float[np.ndarray, "..."] | Number, Float[np.ndarray, "..."] | Number],
     power: Float[np.ndarray, "..."] | float = 2.0,
 ) -> Float32[np.ndarray, "..."]:
     """Distance in mm along the ray from the centre to the superellipse |u/a|^p + |v/b|^p = 1."""
@@ -86,8 +87,8 @@ def oval(
 
 def capsule(
     xyz: tuple[Volume, Volume, Volume],
-    ends_mm: tuple[tuple[float, float, float], tuple[float, float, float]],
-    radius_mm: float,
+    ends_mm: tuple[tuple[Number, Number, Number], tuple[Number, Number, Number]],
+    radius_mm: Number,
 ) -> Volume:
     """Distance in mm to a straight rod with round ends."""
     start, end = (np.asarray(e, np.float32) for e in ends_mm)

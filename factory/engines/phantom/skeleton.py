@@ -11,7 +11,7 @@ from factory.engines.phantom.body import SPINE_DEPTH, SPINE_FRONT, SPINE_WIDTH
 from factory.engines.phantom.canvas import SOFT, Box, Canvas
 from factory.engines.phantom.curves import Tube, mirrored
 from factory.engines.phantom.ribs import paint_ribs
-from factory.engines.phantom.shapes import oval, smooth_max
+from factory.engines.phantom.shapes import Number, oval, smooth_max
 from factory.engines.phantom.space import Space
 
 __all__ = ["VERTEBRA_Z_MM", "paint_shoulders", "paint_spine"]
@@ -27,7 +27,7 @@ _CORD = ((0, 400), (0, 330), (0, 296), (0, 236), (0, 167), (0, 92), (0, 33), (0,
 Volume = Float32[np.ndarray, "z y x"]
 
 
-def _frame(z: float) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
+def _frame(z: Number) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
     """Centre of the body at a height, direction up the spine, and direction to the back."""
     slope = (SPINE_FRONT.value(z + 8) - SPINE_FRONT.value(z - 8)) / 16
     up = np.array([0.0, slope, 1.0]) / np.hypot(slope, 1.0)
@@ -89,7 +89,7 @@ def _processes(space: Space, level: str) -> list[Tube]:
     spine_tip = d + (53.0 if lumbar else 49.0 if not neck else 38.0)
     thick = 6.4 if lumbar else 5.0
 
-    def row(x: float, v: float, u: float, r: float) -> tuple[float, float, float, float]:
+    def row(x: Number, v: Number, u: Number, r: Number) -> tuple[float, float, float, float]:
         p = centre + np.array([x, 0, 0]) + v * back + u * up
         return float(p[0]), float(p[1]), float(p[2]), r
 
@@ -127,7 +127,7 @@ def paint_shoulders(canvas: Canvas) -> None:
         canvas.draw(f"humerus_{side}", [space.tube(head), space.tube(shaft)])
 
 
-def _scapula(space: Space, sign: float) -> list[Tube]:
+def _scapula(space: Space, sign: Number) -> list[Tube]:
     """A thin blade behind the upper ribs, with a thick lateral border, spine, acromion and glenoid."""
     top, tip, socket = np.array([82.0, 66, 284]), np.array([134.0, 66, 170]), np.array([136.0, 10, 262])
     lines = []

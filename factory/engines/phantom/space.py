@@ -16,7 +16,7 @@ from scipy.interpolate import CubicSpline
 
 from factory.engines.phantom.curves import Tube, tube
 from factory.engines.phantom.population import Build
-from factory.engines.phantom.shapes import Profile
+from factory.engines.phantom.shapes import Number, Profile
 from manifests.geometry import Grid
 
 __all__ = ["LATTICE", "Space", "interpolate"]
@@ -33,14 +33,14 @@ _SCOLIOSIS = Profile({-200: 0.0, -130: -0.4, -60: -1.0, 0: 0.0, 80: 0.9, 140: 1.
 
 Axes = tuple[Float[np.ndarray, " z"], Float[np.ndarray, " y"], Float[np.ndarray, " x"]]
 Volume = Float32[np.ndarray, "z y x"]
-Rows = Sequence[Sequence[float]] | Float[np.ndarray, "_ 4"]
+Rows = Sequence[Sequence[Number]] | Float[np.ndarray, "_ 4"]
 
 
 def interpolate(
     field: Float32[np.ndarray, "zl yl xl"],
     axes_mm: Axes,
     corner_mm: tuple[float, float, float] = LATTICE.origin_mm_xyz[::-1],
-    step_mm: float = LATTICE.spacing_mm_zyx[0],
+    step_mm: Number = LATTICE.spacing_mm_zyx[0],
 ) -> Volume:
     """Interpolate a field linearly at the points of three world axes (z, y, x) in mm.
 
@@ -126,9 +126,9 @@ class Space:
     def tube(
         self,
         rows: Rows,
-        thicker: float = 1.0,
-        step_mm: float = 7.0,
-        squash_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        thicker: Number = 1.0,
+        step_mm: Number = 7.0,
+        squash_zyx: tuple[Number, Number, Number] = (1.0, 1.0, 1.0),
     ) -> Tube:
         """Carry a smooth tube of reference rows (x, y, z, radius) into the world.
 
@@ -143,9 +143,9 @@ class Space:
     def tubes(
         self,
         many: Sequence[Rows],
-        thicker: float = 1.0,
-        step_mm: float = 7.0,
-        squash_zyx: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        thicker: Number = 1.0,
+        step_mm: Number = 7.0,
+        squash_zyx: tuple[Number, Number, Number] = (1.0, 1.0, 1.0),
     ) -> list[Tube]:
         """Carry several tubes into the world at once; arguments as for `tube`."""
         controls = [np.array(rows, np.float64) for rows in many]
@@ -161,9 +161,9 @@ class Space:
     def _route(
         self,
         controls: list[Float64[np.ndarray, "_ 4"]],
-        thicker: float,
-        step_mm: float,
-        squash_zyx: tuple[float, float, float],
+        thicker: Number,
+        step_mm: Number,
+        squash_zyx: tuple[Number, Number, Number],
     ) -> list[Tube]:
         joined = np.vstack(controls)
         joined[:, :3] = self.place(joined[:, :3])
