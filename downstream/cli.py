@@ -11,6 +11,7 @@ import typer
 from tqdm import tqdm
 
 if TYPE_CHECKING:  # the commands import what they need: numpy, zarr and matplotlib take a second
+    from downstream.alignment import AlignmentSummary
     from downstream.export_nnunet import ExportSummary
     from downstream.nnunet import NnunetResult
     from downstream.preview import Preview
@@ -94,6 +95,17 @@ def bench_nnunet(  # one parameter per option
     _print(result, as_json, _bench_text)
 
 
+@bench_app.command("alignment")
+def bench_alignment(dataset: _Dataset, as_json: _Json = False) -> None:
+    """Measure the tumours of all stored masks again and compare them with the prompts."""
+    from downstream.alignment import align, summarise
+    from manifests.dataset import Dataset
+
+    opened = Dataset.open(dataset)
+    cases = list(tqdm(align(opened), total=len(opened.accepted()), unit="case", disable=_quiet(as_json)))
+    _print(summarise(cases), as_json, _alignment_text)
+
+
 def _quiet(as_json: bool) -> bool | None:
     """Argument `disable` of tqdm: None draws a bar on a terminal alone."""
     return True if as_json else None
@@ -118,6 +130,19 @@ def _export_text(summary: "ExportSummary") -> str:
         f"  validation folds of {', '.join(map(str, summary.val_sizes)) or 'nothing: no split file'} cases",
     ]
     return "\n".join([*lines, *(f"  warning: {warning}" for warning in summary.warnings)])
+
+
+def _alignment_text(summary: "AlignmentSummary") -> str:
+    rates = {"organ": summary.organ, "site": summary.site, "count": summary.count}
+    lines = [f"{summary.cases} cases, {summary.tumours} tumours asked for"]
+    lines += [
+        f"  {name:5}  {100 * rate.value:5.1f} %  (95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f})"
+        for name, rate in rates.items()
+    ]
+    lines.append(
+        f"  size   mean error {summary.size_error_mean_mm:+.1f} mm, 95 % within {summary.size_error_abs_p95_mm:.1f} mm"
+    )
+    return "\n".join([*lines, *(f"  disagrees: {case_id}" for case_id in summary.disagreeing)])
 
 
 def _bench_text(result: "NnunetResult") -> str:

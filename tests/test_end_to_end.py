@@ -8,16 +8,12 @@ import sys
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pytest
-from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError, distance
 
-from manifests.anatomy import by_id
+from downstream.alignment import measure_tumours
 from manifests.dataset import Dataset
 from manifests.identity import array_blake3
-from prompts.schema import parse_prompt
 from prompts.table import read_prompts
 
 TABLE = """patient,age,sex,height_cm,weight_kg,phase,organ,site,count,size_mm
@@ -69,35 +65,18 @@ def test_dataset_keeps_every_promise_of_its_format(workshop: Path, name: str) ->
     assert json.loads(factory("check", f"data-{name}", "--json", cwd=workshop))["findings"] == []
 
 
-def _longest_axial_mm(mask: np.ndarray, spacing_mm: float) -> float:
-    """Longest distance between voxel corners within one axial slice."""
-    longest = 0.0
-    for plane in mask:
-        y, x = np.nonzero(plane)
-        if not len(y):
-            continue
-        corners = np.unique([(a + i, b + j) for a, b in zip(y, x, strict=True) for i in (0, 1) for j in (0, 1)], axis=0)
-        try:
-            corners = corners[ConvexHull(corners).vertices]
-        except QhullError:  # pragma: no cover - corners of a voxel always span a plane
-            raise AssertionError("degenerate slice") from None
-        longest = max(longest, float(distance.pdist(corners).max()) * spacing_mm)
-    return longest
-
-
 def test_delivered_tumours_are_those_of_the_prompt(workshop: Path) -> None:
     dataset = Dataset.open(workshop / "data-table")
     rows = read_prompts(workshop / "table.parquet")
     assert [record.prompt_id for record in dataset.accepted()] == [row.prompt.prompt_id for row in rows]
-    for record in dataset.accepted():
-        (asked,) = parse_prompt(record.prompt_json).tumours
+    for row, record in zip(rows, dataset.accepted(), strict=True):
+        (asked,) = row.prompt.tumours
         arrays = dataset.read(record.case_id)
-        parts, count = ndimage.label(arrays.lesions > 0, np.ones((3, 3, 3)))
-        assert count == asked.count
-        site = by_id(int(np.bincount(arrays.anatomy[parts == 1]).argmax()))
-        assert (site.organ, site.name) == (asked.organ, asked.site)
-        spacing = arrays.grid.spacing_mm_zyx[2]
-        assert abs(_longest_axial_mm(parts == 1, spacing) - asked.size_mm) <= max(0.15 * asked.size_mm, 1.5 * spacing)
+        (found,) = measure_tumours(arrays)
+        assert (found.organ, found.site) == (asked.organ, asked.site)
+        assert abs(found.size_mm - asked.size_mm) <= max(0.15 * asked.size_mm, 1.5 * arrays.grid.spacing_mm_zyx[2])
+    report = json.loads(factory("bench", "alignment", "data-table", "--json", cwd=workshop))
+    assert (report["tumours"], report["count"]["value"], report["disagreeing"]) == (4, 1.0, [])
 
 
 def test_unstated_site_is_drawn_and_normal_means_no_tumour(workshop: Path) -> None:
