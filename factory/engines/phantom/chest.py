@@ -134,7 +134,10 @@ def paint_airways(canvas: Canvas) -> None:
     airway = (*over, "esophagus")
     pipe = [(0, -40, 402, 9), (0, -46, 340, 9), (1, -38, 305, 9.5), (1, -24, 272, 9.5), (-2, -12, 236, 9.5),
             (-4 + tilt[0], -7, 208, 9.5), (-4, -6, 196, 8.5)]  # fmt: skip
-    thyroid = [space.tube(mirrored([(15, -50, 284, 6), (20, -50, 300, 10), (19, -44, 322, 6)], s)) for s in (-1.0, 1.0)]
+    size = (build.volumes_ml["thyroid_gland"] / 20) ** 0.5
+    thyroid = [
+        space.tube(mirrored([(15, -50, 284, 6), (20, -50, 300, 10), (19, -44, 322, 6)], s), size) for s in (-1.0, 1.0)
+    ]
     isthmus = space.tube([(-14, -56, 294, 5), (0, -59, 294, 4.5), (14, -56, 294, 5)])
     canvas.draw("thyroid_gland", [*thyroid, isthmus], SOFT)
     canvas.draw("trachea", [space.tube(pipe, wide)], airway)
