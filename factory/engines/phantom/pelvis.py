@@ -151,7 +151,7 @@ def paint_gluteals(canvas: Canvas) -> None:
         for k in np.linspace(0, 1, 7):
             start = np.array([42 + 28 * (1 - k), 92 - 6 * k, -165 - 105 * k])
             end = np.array([138, 40 - 10 * k, -262 - 75 * k])
-            middle = (start + end) / 2 + np.array([0, 22, 0])
+            middle = (start + end) / 2 + np.array([0, 15, 0])
             rows.append([(*start, 13), (*middle, 20), (*end, 13)])
         maximus = space.tubes([mirrored(r, sign) for r in rows], bulk**0.5)
         canvas.draw(f"gluteus_maximus_{side}", maximus, ("skeletal_muscle", "subcutaneous_fat"))

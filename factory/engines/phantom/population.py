@@ -115,7 +115,7 @@ def draw_build(subject: Prompt, rng: np.random.Generator) -> Build:
     moves = rng.standard_normal((len(_MOVABLE), 3)).clip(-2, 2)
     enlarged = _enlarged(subject.enlarged_organs)
     bmi = min(weight / (height / 100) ** 2, 52.0)
-    z = (height / 175.0) ** 0.75  # sitting height grows slower than stature in the range of adults
+    z = (height / 175.0) ** 0.68  # sitting height grows slower than stature in the range of adults
     frame = (height / 175.0) ** 0.55 * (0.95 if female else 1.0)
     lean_fat = 1.0 + 0.12 * normal["fat_split"]
     size = bmi - 23.0
@@ -126,7 +126,7 @@ def draw_build(subject: Prompt, rng: np.random.Generator) -> Build:
         scale_xyz=(
             frame * (1 + 0.025 * normal["width"] + 0.003 * size),
             frame * (1 + 0.025 * normal["depth"] + 0.002 * size),
-            z * (1 + 0.015 * normal["length"]) * (0.985 if female else 1.0),
+            z * (1 + 0.011 * normal["length"]) * (0.985 if female else 1.0),
         ),
         belly=float(np.clip(belly, -0.16, 0.62)),
         waist=float(np.clip(0.007 * size + 0.02 * normal["waist"] - (0.03 if female else 0.0), -0.12, 0.22)),

@@ -118,8 +118,7 @@ def paint_shoulders(canvas: Canvas) -> None:
     space = canvas.space
     for side, sign in (("left", 1.0), ("right", -1.0)):
         over = (*SOFT, "costal_cartilages")
-        clavicle = mirrored([(17, -76, 252, 8), (45, -82, 262, 6), (85, -62, 276, 5.5), (112, -40, 286, 6),
-                             (132, -22, 290, 6.5)], sign)  # fmt: skip
+        clavicle = mirrored([(17, -68, 250, 7.5), (45, -68, 259, 6), (85, -50, 273, 5.5), (112, -34, 284, 6), (132, -20, 288, 6.5)], sign)  # fmt: skip
         canvas.draw(f"clavicula_{side}", [space.tube(clavicle)], over)
         canvas.draw(f"scapula_{side}", _scapula(space, sign))
         head = mirrored([(148, -6, 272, 23), (151, -8, 278, 23)], sign)
