@@ -174,7 +174,7 @@ def _paint_adrenal(canvas: Canvas, side: str, sign: Number) -> None:
     """An inverted Y above the kidney: a body and two thin limbs that open to the back."""
     name = f"adrenal_gland_{side}"
     space = canvas.space
-    thicker = 0.78 * (space.build.volumes_ml.get(name, 4.0) / 4.2) ** 0.5
+    thicker = 0.88 * (space.build.volumes_ml.get(name, 4.0) / 4.2) ** 0.5
     x0, y0, z0 = (38, -8, 12) if sign > 0 else (-35, 4, 20)
     tubes = []
     for t in np.linspace(0, 1, 11):

@@ -52,11 +52,15 @@ def interpolate(
         corner_mm: position (z, y, x) of the first value of the field.
         step_mm: distance between its values.
     """
-    for axis in (2, 1, 0):
-        place = (np.asarray(axes_mm[axis]) - corner_mm[axis]) / step_mm
-        place = np.clip(place, 0, field.shape[axis] - 1)
+    spots = []
+    for axis in range(3):
+        place = np.clip((np.asarray(axes_mm[axis]) - corner_mm[axis]) / step_mm, 0, field.shape[axis] - 1)
         low = np.minimum(place.astype(np.intp), field.shape[axis] - 2)
         weight = (place - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+        spots.append((low - low.min(), weight))
+        field = field[(slice(None),) * axis + (slice(low.min(), low.max() + 2),)]
+    for axis in (2, 1, 0):
+        low, weight = spots[axis]
         start = np.take(field, low, axis=axis)
         if weight.any():  # otherwise the points are those of the lattice
             step = np.take(field, low + 1, axis=axis)

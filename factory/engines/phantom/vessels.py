@@ -31,7 +31,7 @@ def paint_arteries(canvas: Canvas) -> None:
     """Paint arch branches, iliac arteries and the aorta, last and whole."""
     space, build = canvas.space, canvas.space.build
     over = (*SOFT, *LOBES, "heart", "esophagus", "iliopsoas_left", "iliopsoas_right", "pancreas", "duodenum",
-            "small_bowel", "liver", "superior_vena_cava", "pulmonary_vein", "inferior_vena_cava", "iliac_vena_left",
+            "small_bowel", "liver", "superior_vena_cava", "stomach", "spleen", "kidney_left", "adrenal_gland_left", "pulmonary_vein", "inferior_vena_cava", "iliac_vena_left",
             "iliac_vena_right", "brachiocephalic_vein_left", "brachiocephalic_vein_right")  # fmt: skip
     wide = build.vessel_scale
     branches: dict[str, list[tuple[Number, ...]]] = {
@@ -65,7 +65,7 @@ def paint_veins(canvas: Canvas) -> None:
     space, build = canvas.space, canvas.space.build
     wide = build.vessel_scale
     over = (*SOFT, *LOBES, "heart", "liver", "pancreas", "iliopsoas_left", "iliopsoas_right", "small_bowel",
-            "duodenum", "thyroid_gland")  # fmt: skip
+            "duodenum", "thyroid_gland", "stomach", "kidney_right", "adrenal_gland_right")  # fmt: skip
     lift = build.moved("pancreas")[2] * 0.8
     portal = [
         [(82, 6, 31, 4.5), (70, -2, 28, 5), (46, -18, 22, 5.2), (20, -32, 15, 5.5), (-6, -37, 6, 6.2)],
