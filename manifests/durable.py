@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["TEMPORARY", "flush_directory", "replace", "temporary_beside", "write_once"]
+__all__ = ["TEMPORARY", "flush", "replace", "temporary_beside", "write_once"]
 
 TEMPORARY = ".tmp-"
 """Prefix of files in the making; whoever finds one without a running build may delete it."""
@@ -36,7 +36,7 @@ def write_once(path: Path, data: bytes) -> bool:
             if error.errno not in _NO_LINKS:
                 raise
             return _claim(path, data)
-    flush_directory(path.parent)
+    flush(path.parent)
     return True
 
 
@@ -48,7 +48,7 @@ def replace(path: Path, data: bytes) -> None:
     """
     with _prepared(path, data) as temporary:
         temporary.replace(path)
-    flush_directory(path.parent)
+    flush(path.parent)
 
 
 @contextmanager
@@ -61,8 +61,8 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def flush_directory(path: Path) -> None:
-    """Flush the names that a directory holds to the disk."""
+def flush(path: Path) -> None:
+    """Flush the bytes of a file, or the names that a directory holds, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -83,7 +83,7 @@ def _claim(path: Path, data: bytes) -> bool:
         _fill(path, data)
     except FileExistsError:
         return False
-    flush_directory(path.parent)
+    flush(path.parent)
     return path.read_bytes() == data
 
 

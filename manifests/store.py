@@ -12,7 +12,6 @@ Equal arrays and attributes give equal bytes.
 
 import colorsys
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from jaxtyping import Shaped
 
 from manifests.anatomy import structures
 from manifests.case import FORMAT_VERSION, Arrays
-from manifests.durable import flush_directory
+from manifests.durable import flush
 from manifests.errors import CorruptDatasetError
 from manifests.geometry import HU_MIN, Grid
 from manifests.identity import array_blake3
@@ -103,18 +102,13 @@ def write_arrays(path: Path, arrays: Arrays, attributes: Mapping[str, Any], *, d
     """
     path.mkdir(parents=True)
     volumes = {layer: getattr(arrays, layer) for layer in LAYERS}
-    files = _Files(path, durable)
-    # Encoding, hashing and flushing leave the interpreter, so two threads use an idle core; off the
-    # main thread blosc stays single-threaded, as workers that share a machine want it.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        layers = [pool.submit(_write_layer, files, layer, volume) for layer, volume in volumes.items()]
-        hashes = {layer: pool.submit(array_blake3, volume) for layer, volume in volumes.items()}
-        written = _write_groups(files, arrays.grid, attributes)
-        for layer in layers:
-            written |= layer.result()
-    files.flush_directories(written)
+    written = _write_groups(path, arrays.grid, attributes)
+    for layer, volume in volumes.items():
+        written |= _write_layer(path, layer, volume)
+    if durable:
+        _flush(path, written)
     return Stored(
-        **{f"{layer}_blake3": digest.result() for layer, digest in hashes.items()},
+        **{f"{layer}_blake3": array_blake3(volume) for layer, volume in volumes.items()},
         stored_bytes=sum(size for _, size in written.values()),
         stored_blake3={name: written[name][0] for name in sorted(written)},
     )
@@ -168,46 +162,42 @@ def file_hashes(path: Path) -> dict[str, str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """Writes the files of one case."""
-
-    path: Path
-    durable: bool
-
-    def write(self, name: str, data: bytes) -> _Written:
-        """Write one file; its name with BLAKE3 and size."""
-        file = self.path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            if self.durable:
-                os.fsync(stream.fileno())
-        return {name: (blake3(data).hexdigest(), len(data))}
-
-    def flush_directories(self, names: Iterable[str]) -> None:
-        """Flush the directories of the files, and the two that hold the case."""
-        inside = {parent for name in names for parent in (self.path / name).parents if parent.is_relative_to(self.path)}
-        for directory in (*inside, self.path.parent, self.path.parent.parent) if self.durable else ():
-            flush_directory(directory)
+def _write(path: Path, name: str, data: bytes) -> _Written:
+    """Write one file of a case; its name with BLAKE3 and size."""
+    file = path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("xb") as stream:
+        stream.write(data)
+    return {name: (blake3(data).hexdigest(), len(data))}
 
 
-def _write_layer(files: _Files, layer: LayerName, volume: Shaped[np.ndarray, "z y x"]) -> _Written:
+def _flush(path: Path, names: Iterable[str]) -> None:
+    """Flush the files of a case, their directories, and the two that hold the case.
+
+    All at once: the file system then commits them together, in the time of one or two.
+    """
+    files = [path / name for name in names]
+    inside = {parent for file in files for parent in file.parents if parent.is_relative_to(path)}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for done in [pool.submit(flush, entry) for entry in (*files, *inside, path.parent, path.parent.parent)]:
+            done.result()
+
+
+def _write_layer(path: Path, layer: LayerName, volume: Shaped[np.ndarray, "z y x"]) -> _Written:
     entry = LAYERS[layer]
-    metadata = files.write(f"{entry.path}/zarr.json", _json(array_metadata(volume, entry.codec, entry.background)))
+    metadata = _write(path, f"{entry.path}/zarr.json", _json(array_metadata(volume, entry.codec, entry.background)))
     shard = encode(volume, entry.codec, entry.background)
-    return metadata if shard is None else metadata | files.write(f"{entry.path}/c/0/0/0", shard)
+    return metadata if shard is None else metadata | _write(path, f"{entry.path}/c/0/0/0", shard)
 
 
-def _write_groups(files: _Files, grid: Grid, attributes: Mapping[str, Any]) -> _Written:
+def _write_groups(path: Path, grid: Grid, attributes: Mapping[str, Any]) -> _Written:
     """Write the metadata of the four groups."""
     image = {"ome": _image(grid, "ct"), "factory": _factory(grid) | dict(attributes)}
     listing = {"ome": {"version": "0.5", "labels": ["anatomy", "lesions"]}}
-    written = files.write("zarr.json", _group(image)) | files.write("labels/zarr.json", _group(listing))
+    written = _write(path, "zarr.json", _group(image)) | _write(path, "labels/zarr.json", _group(listing))
     for name, properties in {"anatomy": _anatomy_names(), "lesions": _lesion_names(attributes)}.items():
         label = {"ome": _image(grid, name) | {"image-label": _image_label(properties)}}
-        written |= files.write(f"labels/{name}/zarr.json", _group(label))
+        written |= _write(path, f"labels/{name}/zarr.json", _group(label))
     return written
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from manifests.anatomy import table_hash
 from manifests.case import ARROW_SCHEMA, FACTORY_VERSION, FORMAT_VERSION, CaseRecord
-from manifests.durable import flush_directory, temporary_beside
+from manifests.durable import flush, temporary_beside
 from manifests.errors import FileFormatError, LocationError
 
 __all__ = ["from_records", "order", "read_table", "to_records", "write_table"]
@@ -66,7 +66,7 @@ def write_table(path: Path, table: pa.Table) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    flush_directory(path.parent)
+    flush(path.parent)
 
 
 def read_table(path: Path) -> pa.Table:
