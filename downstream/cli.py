@@ -33,7 +33,7 @@ def view(
     n: Annotated[int, typer.Option(help="Number of cases, spread over the dataset.")] = 8,
     as_json: _Json = False,
 ) -> None:
-    """Draw a contact sheet (PNG) and a one-page preview (HTML) of a dataset."""
+    """Draw a contact sheet and an HTML page."""
     from downstream.preview import preview
     from manifests.dataset import Dataset
 
@@ -55,7 +55,10 @@ def export_nnunet(
     verify: Annotated[bool, typer.Option(help="Run nnU-Net's own integrity check at the end.")] = True,
     as_json: _Json = False,
 ) -> None:
-    """Export to nnU-Net v2 raw; repeat the command to go on after an interruption."""
+    """Export to nnU-Net v2 raw.
+
+    Repeat the command to go on after an interruption.
+    """
     from downstream.export_nnunet import ExportOptions, export
     from manifests.dataset import Dataset
 
@@ -80,7 +83,10 @@ def bench_nnunet(  # one parameter per option
     augmenters: Annotated[int, typer.Option(help="Processes for augmentation; 0 makes runs repeatable.")] = 0,
     as_json: _Json = False,
 ) -> None:
-    """Train a real nnU-Net on one fold of an export and score the cases held out."""
+    """Train and score a real nnU-Net.
+
+    Trains on one fold of an export and scores the cases held out.
+    """
     from downstream.nnunet import NnunetOptions, run_nnunet
 
     options = NnunetOptions(plan, fold, epochs, iterations, seed, device, workers, augmenters)
@@ -97,7 +103,10 @@ def bench_nnunet(  # one parameter per option
 
 @bench_app.command("alignment")
 def bench_alignment(dataset: _Dataset, as_json: _Json = False) -> None:
-    """Measure the tumours of all stored masks again and compare them with the prompts."""
+    """Compare stored tumours with the prompts.
+
+    Measures the tumours of all stored masks again.
+    """
     from downstream.alignment import align, summarise
     from manifests.dataset import Dataset
 

@@ -61,7 +61,11 @@ def build_command(  # one parameter per option
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cases again.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Build a dataset of exactly N accepted cases, or resume or extend one."""
+    """Build a dataset, or resume or extend one.
+
+    Delivers exactly N accepted cases; exit 1 if it cannot. The same command resumes after any
+    interruption, a larger N extends.
+    """
     from factory.config import BuildConfig, WorkerConfig  # heavy: numpy, zarr, pandas
     from factory.config import preset as find_preset
     from factory.run import Run
@@ -145,7 +149,10 @@ def _summary(report: "RunReport") -> str:
 
 @app.command("reproduce")
 def reproduce_command(dataset: Path, case_id: str, as_json: _Json = False) -> None:
-    """Make a case again from its record and compare hashes; exit 1 where they differ."""
+    """Make a case again and compare hashes.
+
+    Works from the record of the case alone; exit 1 where a hash differs.
+    """
     from factory.reproduce import reproduce
 
     found = reproduce(dataset, case_id)
@@ -163,7 +170,10 @@ def doctor_command(
     preset: Annotated[str, typer.Option(help="Resolution planned.")] = "demo",
     as_json: _Json = False,
 ) -> None:
-    """Look at this machine and, where given, at a dataset; exit 1 where something would fail."""
+    """Look for what would stop a build.
+
+    Looks at this machine and, where given, at a dataset; exit 1 where something would fail.
+    """
     from factory.config import preset as find_preset
     from factory.doctor import diagnose
 
@@ -181,7 +191,7 @@ def doctor_command(
 
 @app.command("engines")
 def engines_command(as_json: _Json = False) -> None:
-    """List the models that are installed, and the pairs that have a name."""
+    """List the installed models and their pairs."""
     from factory.engines.registry import IMAGE_GROUP, MASK_GROUP, engine_names, pair_names
 
     found: dict[str, Any] = {"masks": engine_names(MASK_GROUP), "images": engine_names(IMAGE_GROUP)}

@@ -43,7 +43,10 @@ def check_command(
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = os.cpu_count() or 1,
     as_json: _Json = False,
 ) -> None:
-    """Check every promise of the dataset format; exit 1 if one is broken."""
+    """Check every promise of the format.
+
+    Prints a finding for each broken promise of `docs/format.md`; exit 1 if there is one.
+    """
     removed = collect_garbage(Dataset.open(dataset)) if gc else []
     steps = stream(dataset, deep=deep, workers=workers)
     bar = tqdm(steps, desc="check", unit=" cases", disable=None if not as_json else True)
@@ -69,7 +72,7 @@ def info_command(dataset: _Root, as_json: _Json = False) -> None:
 
 @app.command("card")
 def card_command(dataset: _Root, as_json: _Json = False) -> None:
-    """Write the dataset card and its Croissant metadata anew."""
+    """Write the card and Croissant file anew."""
     path = write_card(Dataset.open(dataset))
     if as_json:
         _print_json({"card": str(path)})
@@ -92,7 +95,10 @@ def ingest_command(
     resample_oblique: Annotated[bool, typer.Option(help="Resample tilted scans instead of refusing them.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Bring real scans into a dataset; exit 1 if a case could not be read."""
+    """Bring real scans into a dataset.
+
+    A case that cannot be read becomes a row with its reason; exit 1 if there is one.
+    """
     found = _source(source, layout, labels, _meanings(meanings or []), (images, masks))
     found = replace(found, licence=licence or found.licence, resample_oblique=resample_oblique)
     bar = tqdm(ingest(found, out), desc="ingest", unit=" cases", total=len(found.cases), disable=as_json or None)

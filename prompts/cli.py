@@ -34,7 +34,7 @@ def from_table(
     ] = "generic",
     as_json: AsJson = False,
 ) -> None:
-    """Read a table of patients through a column mapping."""
+    """Read a table through a column mapping."""
     mapped = apply_mapping(load_mapping(mapping), read_table(table))
     rows = [_row(prompt, f"{table.name}#{name}") for name, prompt in mapped.prompts]
     _finish(out, rows, mapped.rejects, as_json)
@@ -73,7 +73,10 @@ def sample(
     seed: Annotated[int, typer.Option(help="Seed; row i is the same for any --n.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw new prompts, from the marginals of a table or from a distribution."""
+    """Draw prompts like a table's or by default.
+
+    From the marginals of a prompts table, or from a distribution: a TOML file or the one shipped.
+    """
     prompts, name = _draw(source, n, seed)
     rows = [_row(prompt, f"sample:{name}:{seed}#{index}") for index, prompt in enumerate(prompts)]
     _finish(out, rows, (), as_json)
@@ -93,7 +96,7 @@ def show(
     n: Annotated[int, typer.Option("--n", min=1, help="Rows to print.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Print prompts as their canonical text, and what they ask for in total."""
+    """Print prompts as canonical text."""
     rows = read_prompts(table)
     if as_json:
         shown = [
@@ -108,7 +111,7 @@ def show(
 
 @app.command()
 def mappings(as_json: AsJson = False) -> None:
-    """List the column mappings that ship with the project."""
+    """List the column mappings there are."""
     known = {name: load_mapping(name).description for name in mapping_names()}
     typer.echo(json.dumps(known) if as_json else "\n".join(f"{name:14} {text}" for name, text in known.items()))
 
