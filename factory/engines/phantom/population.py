@@ -33,6 +33,7 @@ _SPREAD_MM = {"liver": 4.0, "stomach": 7.0, "colon_transverse": 12.0, "colon_sig
 _WARP_SHAPE = (3, 8, 5, 6)
 _GRAIN_SHAPE = (40, 22, 28)
 _BOWEL_KNOTS = 400
+_LONGEST = 1.10  # T1 stays in the field of view of a torso scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def draw_build(subject: Prompt, rng: np.random.Generator) -> Build:
         scale_xyz=(
             frame * (1 + 0.025 * normal["width"] + 0.003 * size),
             frame * (1 + 0.025 * normal["depth"] + 0.002 * size),
-            z * (1 + 0.011 * normal["length"]) * (0.985 if female else 1.0),
+            min(z * (1 + 0.011 * normal["length"]) * (0.985 if female else 1.0), _LONGEST),
         ),
         belly=float(np.clip(belly, -0.16, 0.62)),
         waist=float(np.clip(0.007 * size + 0.02 * normal["waist"] - (0.03 if female else 0.0), -0.12, 0.22)),

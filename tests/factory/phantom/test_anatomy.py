@@ -102,7 +102,9 @@ def test_lungs_lie_above_the_liver_in_each_column(person):
 def test_no_organ_or_vessel_touches_the_air(person):
     near = ndimage.binary_dilation(person.labels == 0) & (person.labels > 0)
     touching = [by_id(int(id)) for id in np.unique(person.labels[near])]
-    assert {entry.name for entry in touching if entry.tissue not in ("soft", "fat", "muscle", "bone", "cartilage")} == set()
+    assert {
+        entry.name for entry in touching if entry.tissue not in ("soft", "fat", "muscle", "bone", "cartilage")
+    } == set()
 
 
 def test_drawn_volumes_are_painted(person):
