@@ -37,7 +37,7 @@ class Preset:
     name: str
     spacing_mm: float
     extent_mm_yx: tuple[float, float] = (312.0, 432.0)
-    front_mm: float = -184.0
+    front_mm: float = -166.0
     purpose: str = ""
 
     def grid(self, region: str | None = None) -> Grid:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from manifests.anatomy import structures
 
-__all__ = ["lexicon", "number_word", "phrase", "phrases"]
+__all__ = ["lexicon", "number_word", "numbers", "phrase", "phrases"]
 
 Lexicon = MappingProxyType[str, dict[str, list[str]]]
 

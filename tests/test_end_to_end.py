@@ -94,8 +94,9 @@ def test_manifest_opens_in_pandas_and_duckdb(workshop: Path) -> None:
     path = workshop / "data-table" / "manifest.parquet"
     frame = pd.read_parquet(path)
     assert list(frame["status"]).count("accepted") == 4
-    ((count,),) = duckdb.sql(f"select count(*) from '{path}' where measured.tumours[1].organ = 'liver'").fetchall()
-    assert count == 1
+    with duckdb.connect() as database:
+        query = f"select count(*) from '{path}' where measured.tumours[1].organ = 'liver'"
+        assert database.execute(query).fetchall() == [(1,)]
 
 
 def test_a_case_is_reproduced_to_the_bit(workshop: Path) -> None:

@@ -161,9 +161,11 @@ def test_a_node_is_killed_and_comes_back(
 
 def drill_nodes(out: Path, manifest: Path, undisturbed: Dataset, cluster: subprocess.Popen[str], *, kills: int) -> None:
     address = tell(cluster, "address")
-    process = subprocess.Popen(
-        driver(out, manifest, 2, address), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT
-    )
+    complaints = out.with_name("stderr.txt")
+    with complaints.open("w") as stderr:
+        process = subprocess.Popen(
+            driver(out, manifest, 2, address), stdout=subprocess.PIPE, stderr=stderr, text=True, env=ENVIRONMENT
+        )
     assert process.stdout
     process.stdout.readline()
     for number, _ in enumerate(process.stdout):
@@ -171,7 +173,7 @@ def drill_nodes(out: Path, manifest: Path, undisturbed: Dataset, cluster: subpro
             assert tell(cluster, "kill") == "killed"
             assert tell(cluster, "add") == "added"
     process.stdout.close()
-    assert process.wait() == 0
+    assert process.wait() == 0, complaints.read_text()
     require_equal(out, undisturbed)
     assert {one.attempt for one in Dataset.open(out).accepted()} == {1}, "an innocent was charged"
 

@@ -48,7 +48,8 @@ def test_pandas_and_duckdb_read_it(tmp_path):
     query = (
         "select count(*), sum(seconds['masks']), max(lesions[1].size_mm) from read_parquet(?) where status = 'accepted'"
     )
-    assert duckdb.execute(query, [str(path)]).fetchone() == (3, 0.75, 8.5)
+    with duckdb.connect() as database:
+        assert database.execute(query, [str(path)]).fetchall() == [(3, 0.75, 8.5)]
 
 
 def test_every_field_is_a_column_of_its_type():

@@ -168,7 +168,9 @@ def test_a_prompts_table_is_the_rows_that_were_written(tmp_path):
     frame = pd.read_parquet(path)
     organs = [row.prompt.tumours[0].organ if row.prompt.tumours else None for row in rows]
     assert [value if isinstance(value, str) else None for value in frame["tumour_organ"]] == organs
-    counted = duckdb.sql(f"select count(*) from '{path}' where tumour_organ is not null").fetchall()[0][0]
+    with duckdb.connect() as database:
+        query = f"select count(*) from '{path}' where tumour_organ is not null"
+        ((counted,),) = database.execute(query).fetchall()
     assert counted == sum(organ is not None for organ in organs)
 
 

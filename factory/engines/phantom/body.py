@@ -15,7 +15,7 @@ from factory.engines.phantom.shapes import Number, Profile, capsule, ellipsoid, 
 from factory.engines.phantom.space import Space
 from manifests.anatomy import structure
 
-__all__ = ["CAGE", "SPINE_DEPTH", "SPINE_FRONT", "SPINE_WIDTH", "Torso", "paint_layers"]
+__all__ = ["CAGE", "SPINE_DEPTH", "SPINE_FRONT", "SPINE_WIDTH", "Section", "Torso", "paint_layers"]
 
 Volume = Float32[np.ndarray, "z y x"]
 

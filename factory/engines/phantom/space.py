@@ -21,7 +21,7 @@ from manifests.geometry import Grid
 
 __all__ = ["LATTICE", "Space", "interpolate"]
 
-LATTICE = Grid((111, 55, 75), (6.0, 6.0, 6.0), (-219.0, -187.0, -321.0))
+LATTICE = Grid((111, 55, 75), (6.0, 6.0, 6.0), (-219.0, -169.0, -321.0))
 """Where smooth fields are computed once per body."""
 
 _WARP_MM = 2.6
