@@ -9,7 +9,7 @@
     │   ├── SpecMismatchError      a dataset built from another spec
     │   └── MissingDependencyError an optional package is not installed    (ImportError)
     ├── RetryError                 run the same command again              exit 1
-    │   ├── StorageError           the disk is full or failed              (OSError)
+    │   ├── StorageError           the disk is full or failed: free it     exit 2 (OSError)
     │   ├── BusyError              another build holds the dataset
     │   └── WorkerError            a worker died or ran out of time
     └── DefectError                report it: a promise was broken         exit 1
@@ -104,7 +104,13 @@ class RetryError(FactoryError):
 
 
 class StorageError(RetryError, OSError):
-    """Writing or reading failed for a reason outside the data: full disk, I/O error."""
+    """Writing or reading failed for a reason outside the data: full disk, I/O error.
+
+    Its exit status is that of bad input, because the place that was given has to be mended first;
+    what is committed stands, and the same command then resumes.
+    """
+
+    exit_code = 2
 
 
 class BusyError(RetryError):

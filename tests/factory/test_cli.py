@@ -132,7 +132,7 @@ def test_a_dataset_of_another_spec_ends_with_2(command: Command, tmp_path: Path,
     assert "run_seed = 5" in complaint
 
 
-def test_a_full_disk_ends_with_1_and_says_to_resume(
+def test_a_full_disk_ends_with_2_and_says_to_resume(
     command: Command, tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Dataset, record: object, arrays: object) -> None:
@@ -140,7 +140,7 @@ def test_a_full_disk_ends_with_1_and_says_to_resume(
 
     monkeypatch.setattr(Dataset, "save", full)
     status, _, complaint = command("build", "--manifest", manifest, "--out", tmp_path / "d", "--preset", "tiny")
-    assert status == 1
+    assert status == 2
     assert complaint.count("error:") == 1
     assert "same command again" in complaint
 
