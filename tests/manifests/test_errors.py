@@ -6,7 +6,7 @@ import re
 import pytest
 
 from manifests import errors
-from manifests.errors import DefectError, FactoryError, InputError, RetryError
+from manifests.errors import DefectError, FactoryError, InputError, RetryError, StorageError
 
 LEAVES = [getattr(errors, name) for name in errors.__all__ if not getattr(errors, name).__subclasses__()]
 
@@ -37,5 +37,5 @@ def test_four_parts_survive_text_and_pickling(kind):
 
 @pytest.mark.parametrize("kind", LEAVES)
 def test_exit_codes_follow_the_branch(kind):
-    assert kind.exit_code == (2 if issubclass(kind, InputError) else 1)
+    assert kind.exit_code == (2 if issubclass(kind, InputError | StorageError) else 1)
     assert issubclass(kind, FactoryError)
