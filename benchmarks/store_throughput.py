@@ -1,12 +1,12 @@
 """Write time and bytes of the store against `.nii.gz` by nibabel: same arrays, one run.
 
-    python benchmarks/store_throughput.py [--preset demo] [--repeats 5] [--dataset DIR]
+    python benchmarks/store_throughput.py [--preset demo] [--repeats 5] [--noise | --dataset DIR]
 
 The repeats of both writers alternate, so that a busy machine slows both. Both flush their files to
 the disk. The store also hashes arrays and files for the record, which nibabel does not: `write_speedup`
 counts that as its time, `encode_speedup` leaves it out. CPU ratios show what is left when every core
-has a worker of its own. The default arrays are a CT-like volume with band-limited noise, air around the body, and
-two masks; `--dataset` takes the first delivered case of a dataset instead.
+has a worker of its own. The arrays are a case of the embedded engine. `--noise` takes a CT-like volume of
+band-limited noise with air around it instead, `--dataset` the first delivered case of a dataset.
 """
 
 import argparse
@@ -24,13 +24,24 @@ import numpy as np
 from scipy import ndimage
 
 from factory.config import preset
+from factory.run import load_models
+from factory.testing import make_request
 from manifests.case import Arrays
 from manifests.dataset import Dataset
 from manifests.geometry import HU_MIN
 from manifests.shard import encode
 from manifests.store import LAYERS, read_arrays, write_arrays
+from prompts.sampling import default_distribution
 
 NEED_SPEEDUP, NEED_BYTES = 3.0, 0.85
+
+
+def embedded(name: str) -> Arrays:
+    """A case of the embedded engine, as `factory build` makes it."""
+    request = make_request(default_distribution().draw(0, 0), preset(name).grid())
+    models = load_models("phantom", "texture")
+    masks = models.masks.draw(request)
+    return Arrays(request.grid, models.images.render(request, masks), masks.anatomy, masks.lesions)
 
 
 def ct_like(name: str) -> Arrays:
@@ -126,6 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--noise", action="store_true")
     parser.add_argument("--dataset", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -133,7 +145,7 @@ def main() -> None:
         dataset = Dataset.open(options.dataset)
         arrays = dataset.read(dataset.accepted()[0].case_id)
     else:
-        arrays = ct_like(options.preset)
+        arrays = ct_like(options.preset) if options.noise else embedded(options.preset)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(arrays, options.repeats, Path(folder))
     if options.json:
