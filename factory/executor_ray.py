@@ -73,7 +73,10 @@ class _Bench:
 
     def make(self, job: Job, attempt: int) -> Outcome | Exception:
         """Make a case; errors are returned, so that what Ray raises is always the machine's fault."""
-        assert self._open, "a worker is greeted before it works"
+        if self._open is None:  # Ray restarted this process with the call already on its way
+            if isinstance(problem := self.ready(), Exception):
+                return problem
+            assert self._open
         try:
             return make_case(job, *self._open, attempt=attempt)
         except Exception as error:
