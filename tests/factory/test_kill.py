@@ -135,6 +135,7 @@ def node_drill(tmp_path: Path, manifest: Path) -> Iterator[subprocess.Popen[str]
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=tmp_path,
+        env=ENVIRONMENT,
     )
     yield process
     assert process.stdin
