@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image
 
-from downstream.preview import TUMOUR, Outline, Picture, Plane, colour_of
+from downstream.preview_picture import TUMOUR, Outline, Picture, Plane, colour_of
 from manifests.case import Attributes, CaseRecord, TumourAttributes
 from manifests.dataset import Dataset
 from manifests.durable import replace

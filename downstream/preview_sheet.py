@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 
-from downstream.preview import TUMOUR, Outline, Picture, Plane, colour_of
+from downstream.preview_picture import TUMOUR, Outline, Picture, Plane, colour_of
 
 __all__ = ["write_sheet"]
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Curve
 from PIL import Image
 
-from downstream.preview import TUMOUR, _contours, colour_of, draw, preview, windowed
+from downstream.preview import preview
+from downstream.preview_picture import TUMOUR, _contours, colour_of, draw, windowed
 from manifests.anatomy import structure
 from manifests.case import Arrays, CaseRecord
 from manifests.errors import InvalidValueError
