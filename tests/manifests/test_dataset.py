@@ -216,7 +216,7 @@ def test_full_disk_leaves_the_dataset_resumable(empty, size):
     before = contents(empty.root)
     with file_size_limit(size), pytest.raises(StorageError, match="File too large") as caught:
         empty.save(example_record(), example_arrays())
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == 2
     assert contents(empty.root) - before <= {"cases/" + example_record().case_id}
     assert empty.records() == []
     empty.save(example_record(), example_arrays())
