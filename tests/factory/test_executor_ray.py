@@ -1,6 +1,7 @@
 """What only workers of their own can do: time limits, quarantine, and deaths that cost innocents nothing."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +32,7 @@ def test_cases_that_kill_or_hang_are_set_aside_and_cost_no_other(toy_run: MakeRu
     records = drain(run)
     assert {index for index, one in records.items() if one.status == "failed"} == {1, 3}
     assert records[1].reasons == ("WorkerError: the worker's process died, 2 attempts",)
-    assert records[3].reasons[0].startswith("WorkerError: stopped after 8 s")
+    assert re.fullmatch(r"WorkerError: stopped after (8|9|1\d) s, 2 attempts", records[3].reasons[0])
     assert {one.attempt for one in records.values() if one.status == "accepted"} == {1}, "an innocent was charged"
     report = run.report()
     assert (report.accepted, report.failed, len(report.unfilled)) == (4, 2, 2)
