@@ -6,6 +6,7 @@ prompt was silent, and what was measured on the stored arrays, side by side.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
@@ -32,6 +33,7 @@ __all__ = [
     "Status",
     "StructureMeasure",
     "TumourAttributes",
+    "tumours_of",
 ]
 
 FORMAT_VERSION = 1
@@ -88,6 +90,23 @@ class TumourAttributes(Row):
     t_stage: str | None = None
     n_stage: str | None = None
     m_stage: str | None = None
+
+
+def tumours_of(lesions: Iterable[Lesion]) -> tuple[TumourAttributes, ...]:
+    """Summarise lesions by organ and site: how many, and the size of the largest; empty for none."""
+    places: dict[tuple[str, str], list[Lesion]] = {}
+    for lesion in lesions:
+        places.setdefault((lesion.organ, lesion.site), []).append(lesion)
+    return tuple(
+        TumourAttributes(
+            organ=organ,
+            site=site,
+            side=found[0].side,
+            count=len(found),
+            size_mm=max(lesion.size_mm for lesion in found),
+        )
+        for (organ, site), found in places.items()
+    )
 
 
 class Attributes(Row):

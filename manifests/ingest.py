@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt16
 
 from manifests.anatomy import table_hash
-from manifests.case import FACTORY_VERSION, Arrays, CaseRecord, Lesion, TumourAttributes
+from manifests.case import FACTORY_VERSION, Arrays, CaseRecord, Lesion, tumours_of
 from manifests.dataset import Dataset, DatasetSpec
 from manifests.errors import FileFormatError, InputError, InvalidValueError
 from manifests.foreign import measure_structures, translate
@@ -103,7 +103,7 @@ def _one(dataset: Dataset, source: Source, case: SourceCase, index: int) -> Case
         failed = record.model_copy(update={"status": "failed", "reasons": (reason,)})
         dataset.publish(failed)
         return failed
-    measured = case.measured.model_copy(update={"tumours": _tumours(lesions)})
+    measured = case.measured.model_copy(update={"tumours": tumours_of(one for one in lesions if one.kind != "cyst")})
     structures = measure_structures(arrays.ct, arrays.anatomy, arrays.grid)
     return dataset.save(
         record.model_copy(update={"lesions": lesions, "measured": measured, "structures": structures}), arrays
@@ -151,21 +151,3 @@ def _require_aligned(path: Path, grid: Grid, image: Grid) -> None:
     near = [abs(a - b) for a, b in zip(grid.origin_mm_xyz, image.origin_mm_xyz, strict=True)]
     if grid.shape_zyx != image.shape_zyx or max(near + far) > ALIGNMENT_TOLERANCE_MM:
         raise FileFormatError(str(path), got=f"{grid}", need=f"the image's {image}", do="Resample it to the image.")
-
-
-def _tumours(lesions: tuple[Lesion, ...]) -> tuple[TumourAttributes, ...]:
-    """Summarise lesions by organ and site: how many, and how large the largest is."""
-    sites: dict[tuple[str, str], list[Lesion]] = {}
-    for lesion in lesions:
-        if lesion.kind != "cyst":
-            sites.setdefault((lesion.organ, lesion.site), []).append(lesion)
-    return tuple(
-        TumourAttributes(
-            organ=organ,
-            site=site,
-            side=found[0].side,
-            count=len(found),
-            size_mm=max(lesion.size_mm for lesion in found),
-        )
-        for (organ, site), found in sites.items()
-    )

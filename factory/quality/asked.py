@@ -10,7 +10,7 @@ from factory.engines.base import Request
 from factory.quality.limits import GATE, reason
 from factory.quality.measure import Measures
 from manifests.anatomy import PHASES, Phase, Structure, group, structure
-from manifests.case import Arrays, Lesion
+from manifests.case import Arrays
 from manifests.geometry import Grid
 from prompts.schema import Prompt
 
@@ -18,7 +18,6 @@ __all__ = [
     "asked_reasons",
     "covered_region",
     "grid_reasons",
-    "lesions_of",
     "measured_phase",
     "measured_sex",
     "region_parts",
@@ -189,11 +188,3 @@ def _misfit(measures: Measures, entry: Structure, muscle: Structure, phase: Phas
     expected = entry.hu[phase] - muscle.hu[phase]
     error = (enhancement - expected) / np.hypot(entry.hu_sd, GATE["phase_noise_hu"])
     return float(min(abs(error), GATE["phase_clip"]) ** 2)
-
-
-def lesions_of(lesions: Sequence[Lesion]) -> dict[tuple[str, str], list[Lesion]]:
-    """Group measured lesions by organ and site."""
-    groups: dict[tuple[str, str], list[Lesion]] = {}
-    for lesion in lesions:
-        groups.setdefault((lesion.organ, lesion.site), []).append(lesion)
-    return groups

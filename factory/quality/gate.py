@@ -7,7 +7,6 @@ from factory.quality.asked import (
     asked_reasons,
     covered_region,
     grid_reasons,
-    lesions_of,
     measured_phase,
     measured_sex,
 )
@@ -15,7 +14,7 @@ from factory.quality.limits import GATE, reason
 from factory.quality.measure import Measures, measure
 from factory.quality.plausible import plausible_reasons
 from manifests.anatomy import group
-from manifests.case import Arrays, Attributes, Lesion, StructureMeasure, TumourAttributes
+from manifests.case import Arrays, Attributes, Lesion, StructureMeasure, tumours_of
 from prompts.schema import Prompt
 
 __all__ = ["Verdict", "assess"]
@@ -74,7 +73,7 @@ def _attributes(subject: Prompt, measures: Measures, reasons: list[str]) -> Attr
             "sex": measured_sex(measures),
             "contrast_phase": measured_phase(measures, subject.study.contrast_phase),
             "region": covered_region(measures.grid),
-            "tumours": _tumours(measures),
+            "tumours": tumours_of(measures.lesions),
             "absent_organs": tuple(name for name in subject.absent_organs if not _voxels(name, measures)),
             "enlarged_organs": tuple(
                 name for name in subject.enlarged_organs if name not in small and _voxels(name, measures)
@@ -85,16 +84,3 @@ def _attributes(subject: Prompt, measures: Measures, reasons: list[str]) -> Attr
 
 def _voxels(name: str, measures: Measures) -> int:
     return sum(int(measures.voxels[entry.id]) for entry in group(name))
-
-
-def _tumours(measures: Measures) -> tuple[TumourAttributes, ...]:
-    return tuple(
-        TumourAttributes(
-            organ=organ,
-            site=site,
-            side=found[0].side,
-            count=len(found),
-            size_mm=max(lesion.size_mm for lesion in found),
-        )
-        for (organ, site), found in lesions_of(measures.lesions).items()
-    )
