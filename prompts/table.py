@@ -33,13 +33,24 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
-    """One prompt with its canonical text, where it came from, and the evidence for its fields."""
+    """One prompt with its canonical text, where it came from, and the evidence for its fields.
+
+    Attributes:
+        extractor: what read the report, with its version ("rules-2", "openai:NAME/extract-1"); empty for tables.
+        report_hash: `sources.report_hash` of the report; empty where there was none.
+        report_text: the report itself, only where the user asked to keep it.
+        flags: what was dropped and why, and where extractors disagree.
+    """
 
     prompt: Prompt
     text: str
     source: str = ""
     template: str = ""
     evidence: tuple[Evidence, ...] = ()
+    extractor: str = ""
+    report_hash: str = ""
+    report_text: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 _EVIDENCE = pa.struct([("field", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
@@ -65,7 +76,8 @@ _FLAT = {
 }
 ARROW_SCHEMA = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("prompt_id", "text", "template", "source", "prompt_json")]
-    + [pa.field("evidence", pa.list_(_EVIDENCE))]
+    + [pa.field("evidence", pa.list_(_EVIDENCE)), pa.field("flags", pa.list_(pa.string()))]
+    + [pa.field(name, pa.string()) for name in ("extractor", "report_hash", "report_text")]
     + [pa.field(name, kind) for name, kind in _FLAT.items()],
     metadata={"format": TABLE_FORMAT},
 )
@@ -120,6 +132,10 @@ def _flatten(row: PromptRow) -> dict[str, Any]:
         "template": row.template,
         "source": row.source,
         "prompt_json": canonical_json(row.prompt.model_dump(mode="json", exclude_none=True, exclude_defaults=True)),
+        "extractor": row.extractor,
+        "report_hash": row.report_hash,
+        "report_text": row.report_text,
+        "flags": list(row.flags),
         "evidence": [{"field": e.field, "start": e.start, "end": e.end} for e in row.evidence],
         **flat,
         "tumours": len(row.prompt.tumours),
@@ -157,7 +173,9 @@ def read_prompts(path: Path) -> list[PromptRow]:
             need="rows with a prompt_json column",
             do="Make it with `factory prompts from-table`, `extract` or `sample`.",
         )
-    known = [name for name in ("prompt_json", "prompt_id", *_TEXTS) if name in table.column_names]
+    known = [
+        name for name in ("prompt_json", "prompt_id", *_TEXTS, "report_text", "flags") if name in table.column_names
+    ]
     if table.schema.get_field_index("evidence") >= 0 and table.schema.field("evidence").type.equals(
         pa.list_(_EVIDENCE)
     ):
@@ -166,7 +184,7 @@ def read_prompts(path: Path) -> list[PromptRow]:
     return [_parse(record, f"prompts table {path}, row {index}") for index, record in enumerate(records)]
 
 
-_TEXTS = ("text", "source", "template")
+_TEXTS = ("text", "source", "template", "extractor", "report_hash")
 
 
 def _parse(record: dict[str, Any], where: str) -> PromptRow:
@@ -179,5 +197,12 @@ def _parse(record: dict[str, Any], where: str) -> PromptRow:
             do="The row was edited: drop the prompt_id column or restore the row.",
         )
     evidence = tuple(Evidence(**item) for item in record.get("evidence") or ())
-    text, source, template = (str(record.get(name) or "") for name in _TEXTS)
-    return PromptRow(prompt, text, source, template, evidence)
+    texts = {name: str(record.get(name) or "") for name in _TEXTS}
+    kept, flags = record.get("report_text"), record.get("flags")
+    return PromptRow(
+        prompt,
+        **texts,
+        evidence=evidence,
+        report_text=kept if isinstance(kept, str) else None,
+        flags=tuple(str(flag) for flag in flags) if isinstance(flags, list) else (),
+    )

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("manifests", "prompts", "factory", "downstream")
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 5
 OPTIONAL = {"factory/executor_ray.py", "downstream/nnunet_job.py", "downstream/trainers/nnUNetTrainerFactory.py"}
 """Modules that import an optional package at their top."""
@@ -21,7 +22,7 @@ def name_of(path: Path) -> str:
     return str(relative)
 
 
-def is_command(function: ast.FunctionDef) -> bool:
+def is_command(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """A Typer command or callback has one parameter for each option."""
     return any(
         "command" in ast.unparse(decorator) or "callback" in ast.unparse(decorator)
@@ -34,14 +35,14 @@ def test_files_and_functions_stay_small(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert len(source.splitlines()) <= MAX_FILE
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, FUNCTION):
             assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION, node.name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_functions_take_few_parameters(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef) and not is_command(node):
+        if isinstance(node, FUNCTION) and not is_command(node):
             names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
             assert len([name for name in names if name not in ("self", "cls")]) <= MAX_PARAMETERS, node.name
             assert node.args.kwarg is None, f"{node.name} passes keywords through"
@@ -63,8 +64,8 @@ def test_modules_say_what_they_define_then_what_is_public(path: Path) -> None:
     assert public[0] == sorted(set(public[0]), key=_order), "sorted, each name once"
     defined = {name for node in tree.body for name in _names(node)}
     assert set(public[0]) <= defined, "names that are not there"
-    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    commands = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and is_command(node)}
+    own = {node.name for node in tree.body if isinstance(node, FUNCTION | ast.ClassDef)}
+    commands = {node.name for node in tree.body if isinstance(node, FUNCTION) and is_command(node)}
     hidden = {name for name in own - commands if not name.startswith("_")} - set(public[0])
     assert not hidden, "public names that __all__ lacks"
 
@@ -75,7 +76,7 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _names(node: ast.stmt) -> set[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+    if isinstance(node, FUNCTION | ast.ClassDef):
         return {node.name}
     if isinstance(node, ast.Assign):
         return {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}

@@ -17,7 +17,7 @@ from prompts.testing import prompts
 def test_reading_the_canonical_text_gives_the_prompt_back(prompt):
     found = extract(render(prompt))
     assert found.prompt == prompt
-    assert found.conflicts == ()
+    assert found.dropped == ()
 
 
 @settings(max_examples=40, deadline=None)

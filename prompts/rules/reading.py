@@ -11,12 +11,16 @@ from typing import Any
 
 from manifests.anatomy import group, structure
 from manifests.errors import InputError
-from prompts.gazetteer import Clause, Mention, clauses
-from prompts.schema import Prompt, parse_prompt
+from prompts.extraction import Dropped, Extraction
+from prompts.rules.gazetteer import Clause, Mention, clauses
+from prompts.rules.tumours import Finding, negated, read_tumours
+from prompts.schema import parse_prompt
 from prompts.table import Evidence
-from prompts.tumour_rules import Finding, negated, read_tumours
 
-__all__ = ["Extraction", "extract"]
+__all__ = ["RULES_VERSION", "extract"]
+
+RULES_VERSION = "rules-2"
+"""Named in every row that the rules made; raise it whenever they read any text differently."""
 
 _AGE = re.compile(
     r"(?<![\d.])(?<!\d,)(?P<years>\d{1,3}(?:\.\d+)?)[\s-]*(?:(?:years?|yrs?|y)[\s-]*(?:old|of age)|y\.?/?o\.?(?![a-z]))"
@@ -48,21 +52,6 @@ _LINK = re.compile(
 _VESSEL = re.compile(
     r"\s+(?:lymph|node|nodes|vein|artery|duct|hilum|hilar|fossa|bed|cyst|vessels?|pole|segment)\b", re.IGNORECASE
 )
-
-
-@dataclass(slots=True)
-class Extraction:
-    """What a text says.
-
-    Attributes:
-        prompt: the stated fields.
-        evidence: where each of them stands; tumours are numbered, as in "tumours.0.size_mm".
-        conflicts: what was left out because it contradicted the rest.
-    """
-
-    prompt: Prompt
-    evidence: tuple[Evidence, ...] = ()
-    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -239,7 +228,7 @@ def _assemble(
     draft: _Draft, findings: Sequence[Finding], absent: Sequence[_Organ], enlarged: Sequence[_Organ]
 ) -> Extraction:
     """Build the prompt; what contradicts the tumours, and tumours that contradict the sex, are left out."""
-    conflicts: list[str] = []
+    dropped: list[Dropped] = []
     kept: list[Finding] = []
     base = _nested(draft)
     for finding in findings:
@@ -247,7 +236,7 @@ def _assemble(
         if _valid(trial):
             kept.append(finding)
         else:
-            conflicts.append(f"tumour of the {finding.fields['organ']}")
+            dropped.append(Dropped("tumours", str(finding.fields["organ"]), "contradicts the rest"))
     content = {**base, "tumours": [item.fields for item in kept], "absent_organs": (), "enlarged_organs": ()}
     for kind, organs in (("absent_organs", absent), ("enlarged_organs", enlarged)):
         for number, organ in enumerate({organ.name: organ for organ in organs}.values()):
@@ -256,11 +245,11 @@ def _assemble(
                 content = trial
                 draft.spans[f"{kind}.{number}"] = organ.span
             else:
-                conflicts.append(f"{kind}: {organ.name}")
+                dropped.append(Dropped(kind, organ.name, "contradicts the rest"))
     spans = [Evidence(name, *span) for name, span in draft.spans.items()]
     for number, finding in enumerate(kept):
         spans += [Evidence(f"tumours.{number}.{name}", *span) for name, span in finding.spans.items()]
-    return Extraction(parse_prompt(content), tuple(spans), tuple(conflicts))
+    return Extraction(parse_prompt(content), tuple(spans), tuple(dropped))
 
 
 def _nested(draft: _Draft) -> dict[str, Any]:

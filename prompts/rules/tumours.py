@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from manifests.anatomy import group, sites, structure
-from prompts.gazetteer import Clause, Mention
+from prompts.rules.gazetteer import Clause, Mention
 from prompts.schema import MStage, NStage, TStage, tumour_organs
 
 __all__ = ["Finding", "negated", "read_tumours"]

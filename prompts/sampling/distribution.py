@@ -19,8 +19,8 @@ from manifests.anatomy import Phase, group
 from manifests.case import Sex
 from manifests.errors import FileFormatError, LocationError
 from manifests.identity import content_hash, rng
-from prompts.marginals import sample_table
-from prompts.population import AgeStatistics, BodyStatistics, OrganChange, TumourStatistics, choose
+from prompts.sampling.marginals import sample_table
+from prompts.sampling.population import AgeStatistics, BodyStatistics, OrganChange, TumourStatistics, choose
 from prompts.schema import Patient, Prompt, Race, Region, Study, Tumour, tumour_organs
 
 __all__ = ["Cohort", "Distribution", "complete", "default_distribution", "load_distribution", "sample_table"]
@@ -199,7 +199,7 @@ def _or_draw(stated: V | None, draw: Callable[[], V]) -> V:
 @cache
 def default_distribution() -> Distribution:
     """The distribution that ships with the project."""
-    text = files("prompts").joinpath("default_distribution.toml").read_text(encoding="utf-8")
+    text = files("prompts.sampling").joinpath("default_distribution.toml").read_text(encoding="utf-8")
     return Distribution.model_validate(tomllib.loads(text))
 
 
@@ -222,7 +222,7 @@ def load_distribution(path: Path) -> Distribution:
         raise FileFormatError(
             f"distribution {path}" + (f", {place}" if place else ""),
             got=str(first["msg"]),
-            need="a distribution as in prompts/default_distribution.toml",
+            need="a distribution as in prompts/sampling/default_distribution.toml",
             do="Correct the file.",
         ) from error
 

@@ -6,6 +6,7 @@ becomes a `Reject`. What is wrong with the file as a whole is an error.
 """
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,17 @@ import pyarrow.parquet as pq
 
 from manifests.errors import FileFormatError, LocationError, UnknownNameError
 
-__all__ = ["Record", "Reject", "Report", "Table", "lookup", "read_reports", "read_table", "write_rejects"]
+__all__ = [
+    "Record",
+    "Reject",
+    "Report",
+    "Table",
+    "lookup",
+    "read_reports",
+    "read_table",
+    "report_hash",
+    "write_rejects",
+]
 
 _DELIMITERS = ",\t;|"
 _TEXT_COLUMNS = ("report_text", "report", "text", "caption", "findings", "impression")
@@ -59,6 +70,11 @@ class Report:
 
     source: str
     text: str
+
+
+def report_hash(text: str) -> str:
+    """SHA-256 of the UTF-8 text, in hexadecimal: how a prompt and a gold label name their report."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_table(path: Path) -> Table:

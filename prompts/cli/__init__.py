@@ -1,0 +1,11 @@
+"""The commands `factory prompts ...`, one module for each noun they work on."""
+
+import typer
+
+from prompts.cli import distributions, extract, show, tables
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Make prompts from tables, reports or a distribution.")
+for commands in (tables, extract, distributions, show):
+    app.add_typer(commands.app)

@@ -1,0 +1,61 @@
+"""What every command that makes prompts does at its end: write them, write rejects beside them, report both."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prompts.render import TEMPLATE_VERSION, render
+from prompts.schema import Prompt
+from prompts.sources import Reject, write_rejects
+from prompts.table import PromptRow, write_prompts
+
+__all__ = ["AsJson", "Out", "finish", "plain_row", "print_summary", "summary"]
+
+Out = Annotated[Path, typer.Option("--out", help="Prompts table to write (Parquet).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def plain_row(prompt: Prompt, source: str) -> PromptRow:
+    """Make the row of a prompt that no report stands behind."""
+    return PromptRow(prompt, render(prompt), source, TEMPLATE_VERSION)
+
+
+def finish(out: Path, rows: Sequence[PromptRow], rejects: Sequence[Reject], as_json: bool) -> None:
+    """Write prompts, and rejects beside them; report both."""
+    beside = out.with_name(f"{out.stem}.rejects.jsonl")
+    write_prompts(out, rows)
+    if rejects:
+        write_rejects(beside, rejects)
+    else:
+        beside.unlink(missing_ok=True)
+    reasons = Counter(reject.reason for reject in rejects)
+    if as_json:
+        report = {
+            "out": str(out),
+            "prompts": len(rows),
+            "rejected": len(rejects),
+            "rejects": str(beside) if rejects else None,
+        }
+        typer.echo(json.dumps({**report, "reasons": dict(reasons.most_common()), **summary(rows)}))
+        return
+    typer.echo(f"{len(rows)} prompts in {out}" + (f"; {len(rejects)} rows rejected, see {beside}" if rejects else ""))
+    for reason, count in reasons.most_common(5):
+        typer.echo(f"  {count:6} rejected: {reason}")
+    print_summary(rows)
+
+
+def summary(rows: Sequence[PromptRow]) -> dict[str, Any]:
+    """Count prompts by sex and by tumour organ."""
+    organs = Counter(tumour.organ for row in rows for tumour in row.prompt.tumours)
+    sexes = Counter(row.prompt.patient.sex or "unstated" for row in rows)
+    return {"sexes": dict(sexes.most_common()), "tumour_organs": dict(organs.most_common())}
+
+
+def print_summary(rows: Sequence[PromptRow]) -> None:
+    """Print the counts of `summary`."""
+    for title, counts in summary(rows).items():
+        typer.echo(f"{title.replace('_', ' ')}: " + (", ".join(f"{name} {n}" for name, n in counts.items()) or "none"))

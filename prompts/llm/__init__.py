@@ -1,0 +1,1 @@
+"""Reading reports with language models: requests, answers, and running thousands of them."""
