@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prompts.cli.finish import AsJson, summary
+from prompts.cli.finish import AsJson, print_summary, summary
 from prompts.render import render
 from prompts.table import read_prompts
 
