@@ -79,12 +79,13 @@ class Prompts:
 
     @classmethod
     def from_manifest(cls, path: Path) -> "Prompts":
-        """The rows of a prompts table, over and over.
+        """The rows of a prompts table, over and over; a report text in it stays out of the dataset.
 
         Raises:
             FileFormatError, LocationError, InvalidValueError: if there is no such table or it has no rows.
         """
-        return cls.from_rows(tuple(read_prompts(path)), origin=f"--manifest {path}")
+        rows = tuple(replace(row, report_text=None) for row in read_prompts(path))
+        return cls.from_rows(rows, origin=f"--manifest {path}")
 
     @classmethod
     def from_distribution(cls, distribution: Distribution, seed: int) -> "Prompts":

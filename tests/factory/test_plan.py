@@ -15,7 +15,7 @@ from manifests.case import CaseRecord
 from manifests.errors import InvalidValueError
 from prompts.sampling import default_distribution
 from prompts.schema import Prompt, Study
-from prompts.table import PromptRow
+from prompts.table import PromptRow, write_prompts
 
 PROMPTS = Prompts.from_rows(toy_prompts([50, 51, 52]))
 PLAN = Plan(PROMPTS, TOY_PRESET, {"model": "toy"})
@@ -35,6 +35,13 @@ def record(job: Job, status: str) -> CaseRecord:
 def test_slots_take_the_prompts_in_turn() -> None:
     ages = [PLAN.job(index).row.prompt.patient.age_years for index in range(7)]
     assert ages == [50, 51, 52, 50, 51, 52, 50]
+
+
+def test_a_kept_report_text_does_not_enter_the_dataset(tmp_path: Path) -> None:
+    rows = [PromptRow(Prompt(), "A person.", report_hash="ab", report_text="Mr. Smith, 63")]
+    write_prompts(tmp_path / "prompts.parquet", rows)
+    (row,) = Prompts.from_manifest(tmp_path / "prompts.parquet").table(1)
+    assert (row.report_hash, row.report_text) == ("ab", None)
 
 
 def test_every_job_has_its_own_identity() -> None:
