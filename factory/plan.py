@@ -8,7 +8,7 @@ drawing is followed by the slot's next candidate: rejection never swaps one prom
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
