@@ -18,6 +18,7 @@ __all__ = [
     "FatalChatError",
     "Message",
     "RateLimitedError",
+    "RefusedRequestError",
     "TransientChatError",
     "Usage",
 ]
@@ -114,11 +115,22 @@ class RateLimitedError(ChatError):
 
 
 class TransientChatError(ChatError):
-    """The same request may succeed later: 5xx, time-out, a connection that closed half-way."""
+    """The same request may succeed later: 5xx, time-out, a connection that closed half-way.
+
+    `maybe_paid` where the server may have made, and charged for, an answer that never arrived.
+    """
+
+    def __init__(self, message: str, *, maybe_paid: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_paid = maybe_paid
 
 
 class FatalChatError(ChatError):
     """The same request fails again: wrong key, unknown model, a request that the server refuses (4xx)."""
+
+
+class RefusedRequestError(FatalChatError):
+    """The server does not take this very request (400, 413, 422), for example for its length; another may pass."""
 
 
 class ChatModel(Protocol):
