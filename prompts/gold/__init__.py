@@ -1,0 +1,131 @@
+"""The gold set: labels of real reports made by reading, and how its reports were drawn.
+
+The labels name a report by the hash of its text; the texts stay with their owners. `README.md` in
+this folder is the labelling guide.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from manifests.errors import FileFormatError, InvalidValueError, LocationError
+from prompts.schema import Prompt, parse_prompt
+from prompts.sources import report_hash
+
+__all__ = ["GOLD_PATH", "GoldRow", "Split", "draw_sample", "names_a_tumour", "read_gold", "split_of"]
+
+GOLD_PATH = Path(__file__).with_name("torso_reports.jsonl")
+"""The gold set that ships."""
+
+Split = Literal["dev", "test"]
+
+_TUMOUR_WORD = re.compile(
+    r"\b(tumou?rs?|\w*carcinomas?|cancers?|neoplas\w+|malign\w*|mass(es)?|\w*sarcomas?|\w*blastomas?|carcinoids?"
+    r"|gist|hcc|rcc|nsclc|spiculated)\b",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(r"\b(no|not|without)\b", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.;\n](?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class GoldRow:
+    """What one report states, read by a person.
+
+    Attributes:
+        dataset: collection that the report is from; empty where another prompts table serves as reference.
+        id: name of the report in it.
+        report_hash: `sources.report_hash` of its text.
+        prompt: the labels.
+    """
+
+    dataset: str
+    id: str
+    report_hash: str
+    prompt: Prompt
+
+    @property
+    def split(self) -> Split:
+        """Half that the report belongs to."""
+        return split_of(self.report_hash)
+
+
+def split_of(hash_of_report: str) -> Split:
+    """Half of a report: "test" where the first byte of its hash is odd. Whoever edits rules reads "dev" alone."""
+    return "test" if int(hash_of_report[:2], 16) % 2 else "dev"
+
+
+def names_a_tumour(text: str) -> bool:
+    """Tell whether a sentence holds a word for a tumour and none of "no", "not", "without"; broad, for drawing only."""
+    return any(_TUMOUR_WORD.search(part) and not _DENIAL.search(part) for part in _SENTENCE_END.split(text))
+
+
+def draw_sample(texts: Iterable[str], seed: str, uniform: int, tumours: int) -> list[str]:
+    """Draw texts, whatever their order: `uniform` among all, then `tumours` among the rest that name a tumour.
+
+    A text's turn is the rank of SHA-256 of the seed, a colon and its `report_hash`, so that a larger draw contains
+    a smaller one of its kind.
+    """
+    turn = sorted(set(texts), key=lambda text: hashlib.sha256(f"{seed}:{report_hash(text)}".encode()).hexdigest())
+    return turn[:uniform] + [text for text in turn[uniform:] if names_a_tumour(text)][:tumours]
+
+
+def read_gold(path: Path = GOLD_PATH) -> list[GoldRow]:
+    """Read a gold set: JSON lines with `report_hash` and `prompt`, and perhaps `dataset`, `id` and `split`.
+
+    Raises:
+        LocationError: if there is no such file.
+        FileFormatError: if it is no JSON lines or holds no rows.
+        InvalidValueError: naming the first line with a wrong hash, split or prompt, or a repeated report.
+    """
+    if not path.is_file():
+        raise LocationError(f"gold set {path}", got="no such file", need="JSON lines", do="Check --gold.")
+    rows: dict[str, GoldRow] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, "bytes that are no UTF-8") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            row = _parse(path, number, line)
+            if row.report_hash in rows:
+                raise _wrong(path, number, "report_hash", f"{row.report_hash[:12]}…, a second time", "a report once")
+            rows[row.report_hash] = row
+    if not rows:
+        raise _unreadable(path, "no rows")
+    return list(rows.values())
+
+
+def _parse(path: Path, number: int, line: str) -> GoldRow:
+    try:
+        data: Any = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise _unreadable(path, f"no JSON in line {number}") from error
+    if not isinstance(data, dict) or "prompt" not in data:
+        raise _wrong(path, number, "prompt", "none", "an object with report_hash and prompt")
+    hashed = data.get("report_hash")
+    if not isinstance(hashed, str) or not re.fullmatch("[0-9a-f]{64}", hashed):
+        raise _wrong(path, number, "report_hash", repr(hashed)[:80], "64 hexadecimal characters, the report's SHA-256")
+    if data.get("split") not in (None, split_of(hashed)):
+        raise _wrong(path, number, "split", repr(data["split"])[:80], f"{split_of(hashed)}, by its hash")
+    prompt = parse_prompt(data["prompt"], f"gold set {path}, line {number}")
+    return GoldRow(str(data.get("dataset", "")), str(data.get("id", "")), hashed, prompt)
+
+
+def _unreadable(path: Path, got: str) -> FileFormatError:
+    return FileFormatError(
+        f"gold set {path}", got=got, need="JSON lines, one labelled report each", do="See prompts/gold/README.md."
+    )
+
+
+def _wrong(path: Path, number: int, field: str, got: str, need: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"gold set {path}, line {number}, {field}",
+        got=got,
+        need=need,
+        do="Correct the line; see prompts/gold/README.md.",
+    )
