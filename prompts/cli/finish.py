@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,8 +24,14 @@ def plain_row(prompt: Prompt, source: str) -> PromptRow:
     return PromptRow(prompt, render(prompt), source, TEMPLATE_VERSION)
 
 
-def finish(out: Path, rows: Sequence[PromptRow], rejects: Sequence[Reject], as_json: bool) -> None:
-    """Write prompts, and rejects beside them; report both."""
+def finish(
+    out: Path,
+    rows: Sequence[PromptRow],
+    rejects: Sequence[Reject],
+    as_json: bool,
+    account: Mapping[str, Any] | None = None,
+) -> None:
+    """Write prompts, and rejects beside them; report both, and the account of a model in the JSON report."""
     beside = out.with_name(f"{out.stem}.rejects.jsonl")
     write_prompts(out, rows)
     if rejects:
@@ -34,13 +40,14 @@ def finish(out: Path, rows: Sequence[PromptRow], rejects: Sequence[Reject], as_j
         beside.unlink(missing_ok=True)
     reasons = Counter(reject.reason for reject in rejects)
     if as_json:
-        report = {
+        report: dict[str, Any] = {
             "out": str(out),
             "prompts": len(rows),
             "rejected": len(rejects),
             "rejects": str(beside) if rejects else None,
         }
-        typer.echo(json.dumps({**report, "reasons": dict(reasons.most_common()), **summary(rows)}))
+        report |= {"reasons": dict(reasons.most_common()), **summary(rows), **(account or {})}
+        typer.echo(json.dumps(report))
         return
     typer.echo(f"{len(rows)} prompts in {out}" + (f"; {len(rejects)} rows rejected, see {beside}" if rejects else ""))
     for reason, count in reasons.most_common(5):

@@ -30,7 +30,7 @@ from prompts.llm.completion import read_completion
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
-__all__ = ["DEFAULT_BASE_URL", "Dialect", "OpenAIChat", "endpoint_of", "request_body"]
+__all__ = ["DEFAULT_BASE_URL", "Dialect", "OpenAIChat", "default_url", "endpoint_of", "request_body"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _REFUSED = (400, 413, 422)
@@ -97,6 +97,11 @@ def endpoint_of(base_url: str) -> str:
     return f"{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
+def default_url(stated: str | None) -> str:
+    """Return the stated base URL, else that of `OPENAI_BASE_URL`, else the provider's own."""
+    return stated or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+
+
 class OpenAIChat:
     """One model of one server.
 
@@ -109,7 +114,7 @@ class OpenAIChat:
     """
 
     def __init__(self, model: str, base_url: str | None = None, timeout_s: float = 120.0) -> None:
-        url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+        url = default_url(base_url)
         self.name, self.endpoint, self.timeout_s = model, endpoint_of(url), timeout_s
         self.client = _client(url, timeout_s)
         self._dialect = Dialect()

@@ -8,6 +8,7 @@ window; the ledger counts those at their worst case.
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from manifests.errors import FactoryError, InvalidValueError, RetryError
 from prompts.llm.cache import Cache, answer_statement
@@ -25,9 +26,18 @@ from prompts.llm.chat import (
 from prompts.llm.ledger import BudgetError, Hold, Ledger
 from prompts.llm.pace import Pace, StoppedError
 
-__all__ = ["NotCachedError", "Replay", "Runner"]
+__all__ = ["NotCachedError", "Replay", "Runner", "SupportsClose"]
 
 _ALL_REFUSED = 5
+"""Requests that a server may refuse before its first answer; then it is the settings, not the reports."""
+
+
+@runtime_checkable
+class SupportsClose(Protocol):
+    """A model that holds connections."""
+
+    async def aclose(self) -> None:
+        """Close them."""
 
 
 class NotCachedError(ChatError):
@@ -103,6 +113,11 @@ class Runner:
         """End the run: the first cause counts."""
         self.cause = self.cause or cause
         await self.pace.stop()
+
+    async def close(self) -> None:
+        """Close the connections of a model that has any."""
+        if isinstance(self._model, SupportsClose):
+            await self._model.aclose()
 
     async def _retry(self, request: ChatRequest) -> Completion:
         for attempt in range(self.pace.config.attempts):
