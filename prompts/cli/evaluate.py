@@ -18,9 +18,14 @@ app = typer.Typer()
 
 @app.command("evaluate")
 def evaluate_table(
-    table: Annotated[Path, typer.Argument(help="Prompts table made by `extract`.")],
+    tables: Annotated[list[Path], typer.Argument(help="Prompts tables made by one extractor.")],
     gold: Annotated[
-        Path, typer.Option("--gold", help="Gold set (JSON lines) or another prompts table as reference.")
+        Path,
+        typer.Option(
+            "--gold",
+            help="Gold set (JSON lines) or another prompts table as reference.",
+            show_default="the labels that ship",
+        ),
     ] = GOLD_PATH,
     split: Annotated[Half, typer.Option("--split", help="Half of the reports, by their hash.")] = "all",
     show_errors: Annotated[bool, typer.Option("--show-errors", help="List each disagreement.")] = False,
@@ -30,12 +35,18 @@ def evaluate_table(
 
     Without --gold against the labels that ship, if their reports were extracted.
     """
-    rows, reference = read_prompts(table), read_reference(gold)
-    joined = join_reports(rows, reference, split, f"prompts table {table}")
+    rows = [row for table in tables for row in read_prompts(table)]
+    names = ", ".join(str(table) for table in tables)
+    joined = join_reports(rows, read_reference(gold), split, f"prompts table {names}")
     scores = evaluate(joined.pairs)
     if as_json:
         errors = [_error(report, slot) for report, slot in scores.errors]
-        about = {"table": str(table), "gold": str(gold), "split": split, "not_found": joined.not_found}
+        about = {
+            "tables": [str(table) for table in tables],
+            "gold": str(gold),
+            "split": split,
+            "not_found": joined.not_found,
+        }
         typer.echo(json.dumps({**about, **scores.as_dict(), **({"errors": errors} if show_errors else {})}))
         return
     _print(scores, joined, split)

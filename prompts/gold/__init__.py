@@ -7,7 +7,7 @@ this folder is the labelling guide.
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from manifests.errors import FileFormatError, InvalidValueError, LocationError
 from prompts.schema import Prompt, parse_prompt
 from prompts.sources import report_hash
 
-__all__ = ["GOLD_PATH", "GoldRow", "Split", "draw_sample", "names_a_tumour", "read_gold", "split_of"]
+__all__ = ["GOLD_PATH", "GoldRow", "Split", "draw_sample", "names_a_tumour", "read_gold", "split_of", "states_a_number"]
 
 GOLD_PATH = Path(__file__).with_name("torso_reports.jsonl")
 """The gold set that ships."""
@@ -29,6 +29,7 @@ _TUMOUR_WORD = re.compile(
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"\b(no|not|without)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"\d[\s-]*(mm|cm|years?|yo|y/o|yr)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.;\n](?!\d)")
 
 
@@ -64,14 +65,22 @@ def names_a_tumour(text: str) -> bool:
     return any(_TUMOUR_WORD.search(part) and not _DENIAL.search(part) for part in _SENTENCE_END.split(text))
 
 
-def draw_sample(texts: Iterable[str], seed: str, uniform: int, tumours: int) -> list[str]:
-    """Draw texts, whatever their order: `uniform` among all, then `tumours` among the rest that name a tumour.
+def states_a_number(text: str) -> bool:
+    """Tell whether a number stands beside years, mm or cm; broad, for drawing only."""
+    return _NUMBER.search(text) is not None
 
-    A text's turn is the rank of SHA-256 of the seed, a colon and its `report_hash`, so that a larger draw contains
-    a smaller one of its kind.
+
+def draw_sample(texts: Iterable[str], seed: str, parts: Sequence[tuple[int, Callable[[str], bool]]]) -> list[str]:
+    """Draw texts whatever their order: for each part its number of those that it admits, from what earlier parts left.
+
+    A text's turn is the rank of SHA-256 of the seed, a colon and its `report_hash`; a part with too few takes all.
     """
-    turn = sorted(set(texts), key=lambda text: hashlib.sha256(f"{seed}:{report_hash(text)}".encode()).hexdigest())
-    return turn[:uniform] + [text for text in turn[uniform:] if names_a_tumour(text)][:tumours]
+    left = sorted(set(texts), key=lambda text: hashlib.sha256(f"{seed}:{report_hash(text)}".encode()).hexdigest())
+    drawn: list[str] = []
+    for number, admits in parts:
+        drawn += [text for text in left if admits(text)][:number]
+        left = [text for text in left if text not in set(drawn)]
+    return drawn
 
 
 def read_gold(path: Path = GOLD_PATH) -> list[GoldRow]:
