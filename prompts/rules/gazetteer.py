@@ -1,101 +1,137 @@
 """Finding the words of the lexicon and of the anatomy table in a text, longest first.
 
-A text becomes tokens (words, numbers, punctuation; hyphens and slashes separate), and known
-phrases become `Mention`s in reading order that do not overlap. Each word may mean several things.
+A text becomes tokens (words, numbers, punctuation; hyphens separate), and known phrases become
+`Mention`s in reading order that do not overlap. Each phrase may mean several things.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from manifests.anatomy import structures
 from prompts.lexicon import lexicon, numbers, phrases
 
-__all__ = ["Clause", "Mention", "clauses", "scan"]
+__all__ = ["Meaning", "Mention", "lowered", "mentions_of", "scan", "triggers"]
 
-_TOKEN = re.compile(r"\d+(?:[.,]\d+)?(?![^\W\d_])|[^\W_]+|[^\w\s\-]")
-_SENTENCE_END = re.compile(
-    r"[.!?•](?=[\s,\"')]|$)(?!\s*\d+\s*(?:mm|cm)\b)|\n\s*\n|\n(?=\s*(?:[-*\d]|[A-Z][A-Za-z ]*:))"
+_TOKEN = re.compile(r"\d++(?:[.,]\d++)?(?![^\W\d_])|[^\W_]++|[^\w\s\-]")
+_SECTIONS = (
+    "diagnosis",
+    "tumour",
+    "absent",
+    "absent_sided",
+    "enlarged",
+    "contrast_phase",
+    "region",
+    "relation",
+    "negation",
+    "judged",
+    "measured",
+    "lobe",
+    "benign",
+    "sex",
+    "pronoun",
+    "race",
+    "state",
+    "kept",
+    "scan",
 )
-_ABBREVIATIONS = (
-    "i.v",
-    "e.g",
-    "i.e",
-    "approx",
-    "ca",
-    "dr",
-    "fig",
-    "figs",
-    "vs",
-    "no",
-    "st",
-    "p.o",
-    "cf",
-    "et al",
-    "y.o",
-)
+_TRIGGERS = ("diagnosis", "tumour", "absent", "absent_sided", "enlarged", "contrast_phase", "region", "scan", "state")
+_PATIENT_TRIGGERS = ("sex", "pronoun", "race")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a phrase says, by kind; None or empty where it says nothing of that kind.
+
+    `place` is "" for a place that the anatomy table lacks and "?" for a region that holds several organs.
+    """
+
+    place: str | None = None
+    diagnosis: str | None = None
+    tumour: str | None = None
+    contrast_phase: str | None = None
+    region: str | None = None
+    relation: str | None = None
+    negation: str | None = None
+    judged: str | None = None
+    measured: str | None = None
+    lobe: str | None = None
+    benign: str | None = None
+    sex: str | None = None
+    pronoun: str | None = None
+    race: str | None = None
+    state: str | None = None
+    kept: str | None = None
+    scan: str | None = None
+    number: int | None = None
+    absent: tuple[str, ...] = ()
+    absent_sided: tuple[str, ...] = ()
+    enlarged: tuple[str, ...] = ()
 
 
 class Mention(NamedTuple):
-    """A known phrase in a text: what kinds of thing it says, and where."""
+    """A known phrase: what it means, and where it stands in the scanned text."""
 
-    kinds: tuple[tuple[str, str], ...]
+    means: Meaning
     start: int
     end: int
     text: str
 
-    def values(self, kind: str) -> list[str]:
-        """What the phrase says of one kind; empty if nothing."""
-        return [value for of, value in self.kinds if of == kind]
 
-    def value(self, kind: str) -> str | None:
-        """The first thing that the phrase says of one kind, or None."""
-        return next((value for of, value in self.kinds if of == kind), None)
+_Entry = tuple[tuple[str, ...], int, Meaning]
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """A stretch of text between sentence ends or semicolons, with its mentions.
-
-    `sentence` numbers the sentence that the clause is part of; positions are those of the text.
-    """
-
-    text: str
-    start: int
-    sentence: int
-    mentions: tuple[Mention, ...]
+def lowered(text: str) -> str:
+    """Lower case of the same length, so that positions hold in both."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
-def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(text.lower())
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(_TOKEN.findall(text.lower()))
 
 
 @cache
-def _phrases() -> dict[str, tuple[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], ...]]:
+def _phrases() -> dict[str, tuple[_Entry, ...]]:
     """All known phrases by their first token, longest first."""
-    kinds: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+    kinds: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for kind, value, words in _entries():
         for word in words:
-            key = tuple(_tokens(word))
-            if (kind, value) not in kinds[key]:
-                kinds[key].append((kind, value))
-    by_first: dict[str, list[tuple[tuple[str, ...], tuple[tuple[str, str], ...]]]] = defaultdict(list)
+            said = kinds[_tokens(word)][kind]
+            if value not in said:
+                said.append(value)
+    by_first: dict[str, list[_Entry]] = defaultdict(list)
     for key in sorted(kinds, key=len, reverse=True):
-        by_first[key[0]].append((key, tuple(kinds[key])))
+        by_first[key[0]].append((key[1:], len(key), _meaning(kinds[key])))
     return {first: tuple(entries) for first, entries in by_first.items()}
+
+
+def _meaning(said: dict[str, list[str]]) -> Meaning:
+    many = {kind: tuple(said.get(kind, ())) for kind in ("absent", "absent_sided", "enlarged")}
+    one = {kind: values[0] for kind, values in said.items() if kind not in many and kind != "number"}
+    number = int(said["number"][0]) if "number" in said else None
+    return Meaning(**one, **many, number=number)  # type: ignore[arg-type]
 
 
 def _entries() -> Iterator[tuple[str, str, list[str]]]:
     yield from (("place", name, words) for name, words in _place_words().items())
-    yield from (("place", "", words) for words in lexicon("elsewhere").values())
-    for section in ("diagnosis", "absent", "absent_sided", "enlarged", "contrast_phase", "region"):
-        yield from ((section, name, words) for name, words in lexicon(section).items())
-    for section in ("tumour", "negation", "sex", "pronoun", "race", "state", "kept", "scan"):
+    yield from (("place", "?" if name == "region" else "", words) for name, words in lexicon("elsewhere").items())
+    yield from _cancers()
+    for section in _SECTIONS:
         yield from ((section, name, words) for name, words in lexicon(section).items())
     yield from (("number", str(value), [word]) for word, value in numbers().items())
+
+
+def _cancers() -> Iterator[tuple[str, str, list[str]]]:
+    """Forms such as "lung ca" and "ca of the lung": too short a word to count without its organ."""
+    places = {**_place_words(), "": [word for words in lexicon("elsewhere").values() for word in words]}
+    for name, words in places.items():
+        forms = [form.format(word) for word in words for form in ("{} ca", "ca {}", "ca of {}", "ca of the {}")]
+        yield "place", name, forms
+        yield "tumour", "strong", forms
 
 
 def _place_words() -> dict[str, list[str]]:
@@ -103,12 +139,12 @@ def _place_words() -> dict[str, list[str]]:
     words = {name: [text] for name, text in phrases().items()}
     for name, listed in lexicon("words").items():
         words[name] += listed
-    taken = {tuple(_tokens(word)) for listed in words.values() for word in listed}
-    taken |= {tuple(_tokens(word)) for listed in lexicon("elsewhere").values() for word in listed}
+    taken = {_tokens(word) for listed in words.values() for word in listed}
+    taken |= {_tokens(word) for listed in lexicon("elsewhere").values() for word in listed}
     owners: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
     for entry in structures():
         for word in entry.synonyms:
-            owners[tuple(_tokens(word))].append((entry.name, word))
+            owners[_tokens(word)].append((entry.name, word))
     for key, owned in owners.items():
         name, word = owned[0]
         if len(owned) == 1 and key and key not in taken and name in words:
@@ -116,44 +152,45 @@ def _place_words() -> dict[str, list[str]]:
     return words
 
 
-def scan(text: str, offset: int = 0) -> tuple[Mention, ...]:
-    """Find all known phrases in a text; `offset` is added to their positions."""
+@cache
+def _first_tokens(kinds: tuple[str, ...]) -> frozenset[str]:
+    """First tokens of the phrases that mean something of these kinds."""
+    return frozenset(
+        first
+        for first, entries in _phrases().items()
+        if any(getattr(means, kind) for _, _, means in entries for kind in kinds)
+    )
+
+
+def triggers(lower: str) -> tuple[bool, bool]:
+    """Tell quickly whether a text in lower case may say anything on tumours, organs and the scan, and on the patient."""
+    tokens = _TOKEN.findall(lower)
+    return not _first_tokens(_TRIGGERS).isdisjoint(tokens), not _first_tokens(_PATIENT_TRIGGERS).isdisjoint(tokens)
+
+
+def scan(lower: str, text: str) -> tuple[Mention, ...]:
+    """Find all known phrases in a text, given in lower case and as it stands."""
     known, found = _phrases(), []
-    matches = list(_TOKEN.finditer(text.lower()))
+    matches = list(_TOKEN.finditer(lower))
     tokens = [match[0] for match in matches]
-    index = 0
-    while index < len(tokens):
-        for key, kinds in known.get(tokens[index], ()):
-            if tuple(tokens[index : index + len(key)]) == key:
-                start, end = matches[index].start(), matches[index + len(key) - 1].end()
-                found.append(Mention(kinds, start + offset, end + offset, text[start:end]))
-                index += len(key) - 1
+    done = 0
+    for index, token in enumerate(tokens):
+        if index < done or token not in known:
+            continue
+        for rest, length, means in known[token]:
+            if length == 1 or tuple(tokens[index + 1 : index + length]) == rest:
+                start, end = matches[index].start(), matches[index + length - 1].end()
+                found.append(Mention(means, start, end, text[start:end]))
+                done = index + length
                 break
-        index += 1
     return tuple(found)
 
 
-def clauses(text: str) -> list[Clause]:
-    """Split a text into clauses at sentence ends and semicolons, and scan each."""
-    parts, start, sentence = [], 0, 0
-    for end, final in _ends(text):
-        part = text[start:end]
-        if part.strip():
-            parts.append(Clause(part, start, sentence, scan(part, start)))
-        start, sentence = end, sentence + final
-    return parts
+@lru_cache(maxsize=4096)
+def _remembered(text: str) -> tuple[Mention, ...]:
+    return scan(lowered(text), text)
 
 
-def _ends(text: str) -> Iterator[tuple[int, bool]]:
-    """Ends of clauses, and whether a sentence ends there too."""
-    stops = [(match.end(), True) for match in _SENTENCE_END.finditer(text) if not _abbreviated(text, match.start())]
-    stops += [(match.end(), False) for match in re.finditer(";", text)]
-    yield from sorted(stops)
-    yield len(text), True
-
-
-def _abbreviated(text: str, dot: int) -> bool:
-    if text[dot : dot + 1] != ".":
-        return False
-    before = text[max(0, dot - 8) : dot].lower()
-    return any(re.search(rf"(?:^|[^\w]){re.escape(word)}$", before) for word in _ABBREVIATIONS)
+def mentions_of(text: str) -> tuple[Mention, ...]:
+    """Find all known phrases in a clause; short clauses are remembered, because reports repeat them."""
+    return _remembered(text) if len(text) <= 400 else scan(lowered(text), text)

@@ -1,0 +1,169 @@
+"""Splitting a report into clauses: sentences, bullets, sections and the organ headings of structured reports."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from prompts.rules.gazetteer import Mention, lowered, mentions_of, triggers
+
+__all__ = ["Clause", "clauses"]
+
+_HEADINGS = {
+    "history": (
+        "clinical history",
+        "clinical indication",
+        "clinical information",
+        "clinical details",
+        "clinical data",
+        "clinical background",
+        "clinical question",
+        "clinical statement",
+        "patient history",
+        "medical history",
+        "past medical history",
+        "oncologic history",
+        "indications",
+        "indication",
+        "history of present illness",
+        "history",
+        "clinical",
+        "reason for exam",
+        "reason for examination",
+        "reason for study",
+        "reason for the exam",
+        "reason for scan",
+        "reason",
+        "pmh",
+        "hx",
+    ),
+    "comparison": ("comparisons", "comparison", "prior studies", "previous examinations", "prior exam"),
+    "technique": ("technique", "protocol", "procedure", "examination", "exam", "study", "method", "methods", "title"),
+    "findings": ("findings", "finding", "description", "report", "result", "results", "observations", "body of report"),
+    "impression": (
+        "impression",
+        "impressions",
+        "conclusion",
+        "conclusions",
+        "opinion",
+        "summary",
+        "assessment",
+        "diagnosis",
+        "interpretation",
+    ),
+    "advice": ("recommendation", "recommendations", "advice", "plan"),
+}
+_SECTION_OF = {word: section for section, words in _HEADINGS.items() for word in words}
+_WORDS = "|".join(sorted((re.escape(word) for word in _SECTION_OF), key=len, reverse=True))
+_SECTION = re.compile(rf"[\W_]{{0,12}}({_WORDS})(?:\s{{0,3}}:|[ \t]{{0,3}}(?:\n|$))", re.IGNORECASE)
+_BREAKS = re.compile(
+    r"[.!?•·](?=[\s,\"')\]]|$)(?!\s{0,3}\d{1,4}\s?(?:mm|cm)\b)"
+    r"|(?<=[a-z)])\.(?=[A-Z][a-z])"
+    r"|\n(?=[ \t]{0,9}(?:\n|[-*•·\d]{1,2}[.) \t]|[A-Z]))"
+    r"|[\"”](?=\s?[A-Z•])"
+    rf"|;|(?<=[\s,.])(?=(?:{_WORDS.upper()})\s?:)"
+)
+_ABBREVIATED = re.compile(
+    r"(?<!\w)(?:i\.v|e\.g|i\.e|approx|ca|dr|mr|mrs|ms|prof|fig|figs|vs|no|st|p\.o|cf|al|y\.o|yrs|y|o|resp|incl|max|diam|dia|lt|rt|seg|nr|pt)$",
+    re.IGNORECASE,
+)
+_TITLES = ("dr", "mr", "mrs", "ms", "prof", "st", "fig", "figs", "al", "vs")
+_CAPITAL = re.compile(r"\s{1,3}[A-Z][a-z]")
+_TOPIC = re.compile(r"[\W_]{0,12}([A-Za-z][A-Za-z /&,'-]{2,48}?)\s{0,2}(?::|\s[-\u2013]\s)")
+_LONGEST = 1500
+
+
+@dataclass(slots=True)
+class Clause:
+    """A stretch of text between sentence ends or semicolons.
+
+    Positions in `mentions` count from `start`. `sentence` numbers the sentence that the clause is part of,
+    `section` is a key of the known headings ("" where none stood before), `topic` the mention of a place in
+    the heading of the paragraph ("Liver: ..."), with positions in the whole text. A clause that is neither
+    `live` nor `personal` holds no word for tumours, organs and the scan, or for the patient.
+    """
+
+    text: str
+    start: int
+    sentence: int
+    section: str = ""
+    topic: Mention | None = None
+    live: bool = False
+    personal: bool = False
+
+    @property
+    def mentions(self) -> tuple[Mention, ...]:
+        """The known phrases of the clause, in reading order."""
+        return mentions_of(self.text)
+
+
+def clauses(text: str) -> list[Clause]:
+    """Split a text into clauses; those without a word that states anything are marked as not `live`."""
+    parts: list[Clause] = []
+    start, sentence, section = 0, 0, ""
+    topic: Mention | None = None
+    for end, final in _ends(text):
+        part = text[start:end]
+        if part.strip():
+            head = _SECTION.match(part) if ":" in part or len(part) < 40 else None
+            if head:
+                section, topic = _SECTION_OF[head[1].lower()], None
+            offset = head.end() if head else 0
+            if ":" in part or "- " in part:
+                topic = _topic(part, start, offset, topic)
+            parts.append(Clause(part, start, sentence, section, topic, *_speaks(part)))
+        start, sentence = end, sentence + final
+    return parts
+
+
+@lru_cache(maxsize=4096)
+def _remembered(text: str) -> tuple[bool, bool]:
+    return triggers(lowered(text))
+
+
+def _speaks(text: str) -> tuple[bool, bool]:
+    """Whether a clause may say anything on tumours, organs and the scan, and whether on the patient."""
+    return _remembered(text) if len(text) <= 400 else triggers(lowered(text))
+
+
+def _topic(part: str, start: int, offset: int, before: Mention | None) -> Mention | None:
+    """The place that a heading names; `before` if the clause has no heading."""
+    head = _TOPIC.match(part, offset)
+    if head is None:
+        return before
+    title = mentions_of(head[1])
+    if any(m.means.tumour or m.means.diagnosis or m.means.negation or m.means.scan for m in title):
+        return before
+    places = [m for m in title if m.means.place]
+    if len({m.means.place for m in places}) != 1 or head[1].lower() == "bowel":
+        return None
+    shift = start + head.start(1)
+    return places[0]._replace(start=places[0].start + shift, end=places[0].end + shift)
+
+
+def _ends(text: str) -> Iterator[tuple[int, bool]]:
+    """Ends of clauses, and whether a sentence ends there too; very long stretches are cut at a space."""
+    last = 0
+    for end, final in _stops(text):
+        while end - last > _LONGEST:
+            space = text.rfind(" ", last + 1, last + _LONGEST)
+            last = space if space > last else last + _LONGEST
+            yield last, False
+        if end > last:
+            yield end, final
+        last = max(end, last)
+
+
+def _stops(text: str) -> Iterator[tuple[int, bool]]:
+    for match in _BREAKS.finditer(text):
+        if match[0] != "." or not _abbreviated(text, match.start()):
+            yield match.end(), match[0] != ";"
+    yield len(text), True
+
+
+def _abbreviated(text: str, dot: int) -> bool:
+    """Tell whether a full stop ends an abbreviation and no sentence: "ca. 3 cm", but not "Lung Ca. Stable"."""
+    word = _ABBREVIATED.search(text, max(0, dot - 8), dot)
+    if word is None:
+        return False
+    return word[0].lower() in _TITLES or not _CAPITAL.match(text, dot + 1)

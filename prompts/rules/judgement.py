@@ -1,0 +1,80 @@
+"""What a report finally calls a mass: an abscess, a cyst, a metastasis is no primary tumour."""
+
+import re
+
+from prompts.rules.clauses import Clause
+from prompts.rules.gazetteer import Mention
+from prompts.rules.negation import denied
+
+__all__ = ["called_something_else", "goes_on", "judged_later"]
+
+_SUBJECT = re.compile(
+    r"[\W_]{0,8}(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
+    r"\s*(?:mass(?:es)?|tumou?rs?|lesions?|cancer|carcinoma|neoplasm|findings?|features?|appearances?|largest|larger|bigger|latter|former|structure|finding)"
+    r"|(?:the\s+)?(?:biopsy|patholog\w+|histolog\w+|histopatholog\w+|cytology|follow-up|surgery|imaging)"
+    r"|the\s+(?:largest|larger|dominant|bigger)|findings?|features?|appearances?|measur(?:es|ing)|size|maxim\w+\s+(?:axial\s+)?(?:diameter|dimension)|approximately\s+\d"
+    r"|(?:most\s+)?(?:likely|probably|consistent|compatible|representing|represents|suggestive|suspicious|in\s+keeping|favou?r\w*|may|could|differential))\b",
+    re.IGNORECASE,
+)
+_LINKED = re.compile(
+    r"[\s,:;-]{0,4}(?:(?:a|an|the|either|most|very|more|with|of|in|to|be|being|as|large|small|old|right|left|renal|hepatic|pulmonary|splenic|adrenal|solitary|giant|complex|ruptured"
+    r"|organi[sz]ed|organi[sz]ing|chronic|acute|subacute|cavernous|possible|fat-poor|lipid-poor|lipid-rich|benign|typical|atypical|primary|known|evolving|liver|lung|kidney)[\s-]+){0,5}",
+    re.IGNORECASE,
+)
+_APPOSED = re.compile(
+    r"\s?(?:in\s+the\s[\w\s]{3,40})?[\s,]{0,2}[(:,\u2013-]\s?(?:likely\s|probable\s|probably\s|known\s|presumed\s|a\s|an\s|the\s|most\s|=\s){0,3}",
+    re.IGNORECASE,
+)
+_SPREAD = ("metasta", "secondar", "mets", "met", "deposit", "oligomet")
+
+
+def called_something_else(part: Clause, mention: Mention) -> bool:
+    """Tell whether the clause resolves a tumour word into something that is no primary ("mass, likely an abscess")."""
+    if mention.means.benign:
+        return True
+    for other in part.mentions:
+        if not _resolves(other):
+            continue
+        if other.end <= mention.start and _modifies(part, other, mention):
+            return True
+        if other.start >= mention.end and _is_judged(part, mention, other):
+            return True
+    return False
+
+
+def goes_on(part: Clause) -> int:
+    """End of the words with which a clause goes on about the tumour before it ("The mass measures ..."); 0 if it does not."""
+    found = _SUBJECT.match(part.text)
+    return found.end() if found else 0
+
+
+def judged_later(part: Clause) -> bool:
+    """Tell whether a clause that goes on about a tumour calls it something that is no primary."""
+    return any(_resolves(other) and not denied(part, other) and _linked(part, other, 0) for other in part.mentions)
+
+
+def _resolves(mention: Mention) -> bool:
+    return mention.means.benign is not None or mention.means.tumour == "secondary"
+
+
+def _modifies(part: Clause, other: Mention, mention: Mention) -> bool:
+    """Tell whether a word right before the mention says what it is ("inflammatory mass", "metastatic mass")."""
+    if mention.means.tumour == "strong" and not other.means.benign:
+        return False
+    return not part.text[other.end : mention.start].strip(" -") and other.text.lower() != "hemorrhage"
+
+
+def _is_judged(part: Clause, mention: Mention, other: Mention) -> bool:
+    spread = other.means.tumour == "secondary"
+    if spread and not other.text.lower().startswith(_SPREAD):
+        return False
+    between = part.text[mention.end : other.start]
+    if _APPOSED.fullmatch(between):
+        return not part.text[other.end : other.end + 3].lstrip().startswith("?")
+    return _linked(part, other, mention.end)
+
+
+def _linked(part: Clause, other: Mention, low: int) -> bool:
+    """Tell whether a word of judgement stands right before another mention ("consistent with an abscess")."""
+    links = [m for m in part.mentions if m.means.judged and low <= m.start and m.end <= other.start]
+    return bool(links) and _LINKED.fullmatch(part.text, links[-1].end, other.start) is not None

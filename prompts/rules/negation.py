@@ -1,0 +1,69 @@
+"""Scopes of denial, doubt, history and family around a word, in one clause.
+
+A trigger reaches from where it stands to the end of the clause, a word that ends scopes ("but", "with"),
+or a comma that opens a new statement. After Chapman et al. 2001 (NegEx) and Harkema et al. 2009 (ConText).
+"""
+
+import re
+from collections.abc import Sequence
+
+from prompts.rules.clauses import Clause
+from prompts.rules.gazetteer import Mention
+
+__all__ = ["asserted", "denied", "gap"]
+
+_REACH_PAST = 60
+_REACH_PAST_ADJECTIVE = 25
+_NEW_STATEMENT = re.compile(
+    r",\s*(?:there\s+(?:is|are|was|were)|(?:a|an)\s+(?:\w+\s+){0,3}(?:is|was)\b|with\b|and\s+there\b)"
+)
+_QUESTION = re.compile(r"[^?.,;()]{0,25}\)?\s?\?")
+_ASKED = re.compile(r"\?\s?$")
+_OR_AFTER = re.compile(r"\s?(?:\([^)]{0,30}\)\s?)?(?:or|vs|versus|and/or)\b(?!\s+(?:more|less))")
+_OR_BEFORE = re.compile(r"(?<!solid )(?<!cystic )(?<!more )(?<!one )\bor\s(?:a\s|an\s|the\s)?(?:[\w-]+\s)?$")
+_CURED = re.compile(r"\s?(?:chemo|radi|treat|tace|immuno|targeted|biops)")
+
+
+def gap(part: Clause, first: Mention, second: Mention) -> str:
+    """The text between two mentions, in lower case; empty if they touch or overlap."""
+    return part.text[first.end : second.start].lower()
+
+
+def denied(part: Clause, mention: Mention) -> bool:
+    """Tell whether a mention is denied ("no mass", "mass was not seen") or said of the family."""
+    return any(_reaches(part, other, mention, ("before", "after", "family")) for other in _triggers(part))
+
+
+def asserted(part: Clause, mention: Mention) -> bool:
+    """Tell whether the text states a mention of the patient as present: not denied, open, past or asked."""
+    kinds = ("before", "after", "family", "possible", "past")
+    if any(_reaches(part, other, mention, kinds) for other in _triggers(part)):
+        return False
+    after, before = part.text[mention.end : mention.end + 60].lower(), part.text[: mention.start][-40:].lower()
+    if _QUESTION.match(after) or _ASKED.search(before):
+        return False
+    return not (_OR_AFTER.match(after) or _OR_BEFORE.search(before))
+
+
+def _triggers(part: Clause) -> Sequence[Mention]:
+    return [m for m in part.mentions if m.means.negation not in (None, "ends", "none") or m.means.state == "absent"]
+
+
+def _reaches(part: Clause, trigger: Mention, mention: Mention, kinds: tuple[str, ...]) -> bool:
+    scope = trigger.means.negation
+    if trigger.start >= mention.end:
+        gone = trigger.means.state == "absent" and bool(mention.means.tumour) and trigger.start - mention.end <= 10
+        return (gone or (scope == "after" and scope in kinds)) and not _broken(part, mention, trigger)
+    if scope not in kinds or scope == "after" or trigger.end > mention.start:
+        return False
+    between = gap(part, trigger, mention)
+    if scope == "past":
+        linked = trigger.text.lower().endswith(("of", "for"))
+        if len(between) > (_REACH_PAST if linked else _REACH_PAST_ADJECTIVE) or _CURED.match(between):
+            return False
+    return not _broken(part, trigger, mention) and not _NEW_STATEMENT.search(between)
+
+
+def _broken(part: Clause, low: Mention, high: Mention) -> bool:
+    """Tell whether a word between two mentions ends the scope of the first."""
+    return any(m.means.negation == "ends" and low.end <= m.start < high.start for m in part.mentions)

@@ -1,0 +1,108 @@
+"""Reading organs that a text calls absent (by surgery or from birth) or enlarged."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from manifests.anatomy import group, structure
+from prompts.rules.clauses import Clause
+from prompts.rules.gazetteer import Mention
+from prompts.rules.negation import denied
+
+__all__ = ["Organ", "read_organs"]
+
+_LINK = re.compile(
+    r"\s{0,3}(?:gland\s+)?(?:is|are|was|were|appears?|has\s+been|have\s+been)?\s{0,3}(?:(?:slightly|mildly|moderately|markedly|grossly|diffusely"
+    r"|massively|surgically|congenitally|also|to\s+be|significantly|severely|minimally|hugely)\s+){0,3}",
+    re.IGNORECASE,
+)
+_BEFORE_PLACE = re.compile(r"\s{0,3}(?:of\s+)?(?:the\s+|both\s+)?", re.IGNORECASE)
+_NO_ORGAN = re.compile(
+    r"\s{1,2}(?:lymph|nodes?|veins?|artery|arteries|ducts?|hil\w+|fossa|bed|cysts?|vessels?|poles?|segment|mass|tumou?r|lesion|nodules?|parenchyma\w*\s+nod|stone|lobe)\b",
+    re.IGNORECASE,
+)
+_LATER = re.compile(
+    r"\b(?:planned|scheduled|underwent|undergo|will|candidate|subsequent(?:ly)?|before|prior\s+to|for)\b[^.;]{0,40}$",
+    re.IGNORECASE,
+)
+_SIDE = re.compile(r"\b(left|right|bilateral|lt|rt)\b")
+_SIDE_NAMES = {"lt": "left", "rt": "right"}
+
+
+@dataclass(frozen=True, slots=True)
+class Organ:
+    """A structure or group, and where the text says what it says of it."""
+
+    name: str
+    span: tuple[int, int]
+
+
+def read_organs(parts: Sequence[Clause]) -> tuple[list[Organ], list[Organ]]:
+    """Organs that are absent, and organs that are enlarged, in reading order."""
+    absent: list[Organ] = []
+    enlarged: list[Organ] = []
+    for part in parts:
+        if not part.live:
+            continue
+        for m in part.mentions:
+            if not (m.means.absent or m.means.absent_sided or m.means.enlarged) or denied(part, m):
+                continue
+            span = (part.start + m.start, part.start + m.end)
+            enlarged += [Organ(name, span) for name in m.means.enlarged]
+            if not _LATER.search(part.text, max(0, m.start - 60), m.start):
+                absent += [Organ(name, span) for name in m.means.absent]
+                absent += _sided(part, m)
+        for kind, organ in _states(part):
+            (absent if kind == "absent" else enlarged).append(organ)
+    return absent, enlarged
+
+
+def _sided(part: Clause, mention: Mention) -> Iterator[Organ]:
+    """Organs of a pair that an operation removed: those of the side beside it, none if no side is named."""
+    for organ in mention.means.absent_sided:
+        low, high = max(0, mention.start - 25), mention.end + 16
+        near = part.text[low:high].lower()
+        found = list(_SIDE.finditer(near))
+        sides = {_SIDE_NAMES.get(match[1], match[1]) for match in found}
+        if re.search(r"\b(?:partial|planned|scheduled|donor)\b", near):
+            continue
+        if "bilateral" in sides:
+            sides = {"left", "right"}
+        elif len(sides) != 1:
+            continue
+        first = part.start + min(mention.start, *(low + match.start() for match in found))
+        last = part.start + max(mention.end, *(low + match.end() for match in found))
+        yield from (Organ(entry.name, (first, last)) for entry in group(organ) if entry.side in sides)
+
+
+def _states(part: Clause) -> Iterator[tuple[str, Organ]]:
+    """Organs that the clause calls absent or enlarged: "the spleen is enlarged", "absent gallbladder"."""
+    mentions = [m for m in part.mentions if m.means.place is not None or m.means.state]
+    for before, after in pairwise(mentions):
+        place, state = (before, after) if before.means.place else (after, before)
+        names, kind = place.means.place, state.means.state
+        if not names or names == "?" or not kind or _refused(part, state):
+            continue
+        between = part.text[before.end : after.start]
+        linked = (_LINK if place is before else _BEFORE_PLACE).fullmatch(between)
+        if not linked or _NO_ORGAN.match(part.text, place.end):
+            continue
+        span = (part.start + before.start, part.start + after.end)
+        yield kind, Organ(_with_side(part, place, names), span)
+
+
+def _refused(part: Clause, state: Mention) -> bool:
+    """Tell whether a state is denied; "absent" is a trigger of denial itself and denies nothing of its own."""
+    return denied(part, state)
+
+
+def _with_side(part: Clause, place: Mention, name: str) -> str:
+    """The member of a pair that a side before the word names ("left suprarenal gland")."""
+    before = part.text[: place.start].rstrip().lower()
+    members = [entry.name for entry in group(name)]
+    for side in ("left", "right"):
+        own = [member for member in members if structure(member).side == side]
+        if before.endswith(side) and len(own) == 1:
+            return own[0]
+    return name

@@ -1,0 +1,134 @@
+"""Reading the patient: age, sex, race, height and weight."""
+
+import re
+from collections.abc import Sequence
+
+from prompts.rules.clauses import Clause
+from prompts.rules.draft import Draft
+from prompts.rules.gazetteer import Mention
+
+__all__ = ["read_patient"]
+
+_NOUN = r"(?:man|woman|male|female|person|patient|boy|girl|gentleman|lady|individual|adult|child|infant|subject|m|f)"
+_UNITS = {"y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
+_AGE = re.compile(
+    r"(?<![\d.,/-])(?P<value>\d{1,3}(?:\.\d{1,2})?)[\s-]{0,3}"
+    r"(?:(?P<unit>years?|yrs?|yr|months?|weeks?|wks?|days?|y|mo)\.?[\s-]{0,3}(?:old\b|of\s+age\b)|(?P<short>y\.?\s?/?\s?o\.?)(?![a-z]))"
+    r"|\bage[d:]?\s{0,3}(?:of\s+|is\s+|:\s*|was\s+)?(?P<aged>\d{1,3}(?:\.\d{1,2})?)(?![\d.]*\s?(?:cm|mm|%|kg|days|weeks|months|-|to\b|\d|and\b))"
+    r"|(?<![\d.,/-])(?P<lettered>\d{1,2})\s?[-/]?\s?(?=[MF]\b(?![-\s]?\d))"
+    r"|\b[MF]\s?[-/,]\s?(?P<after>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
+    r"|\b(?:[mM]an|[wW]oman|[mM]ale|[fF]emale|[lL]ady|[gG]entleman|[pP]atient|[pP]t)[,:]\s?(?:aged\s)?(?P<noun>\d{2})(?=\s?(?:[,;.]|y\b|years?\b|yrs?\b)(?!\d))"
+    r"|(?<![\d.,/-])(?P<years>\d{1,3})[\s-](?:year|yr)s?(?:[\s-]old)?[\s-](?=(?:\w+\s)?(?:man|woman|male|female|lady|gentleman|boy|girl|patient)\b)",
+    re.IGNORECASE,
+)
+_AGE_HINTS = ("old", "age", "y/o", "yo", "y.o", "y o")
+_LETTER_HINT = re.compile(
+    r"\d\s?[-/]?\s?[MF]\b|\b[MF]\s?[-/,]\s?\d|(?:man|woman|male|lady|patient|pt)[,:]\s?\d|year", re.IGNORECASE
+)
+_NO_AGE = re.compile(
+    r"(?:over|under|above|below|than|least|mean|median|average|range|between|from|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
+    r"donor|aunt|uncle|deviations?\s+for|scan|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~])\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
+    re.IGNORECASE,
+)
+_SEVERAL = re.compile(r"\b(?:patients|men|women|children|subjects|cohort)\b", re.IGNORECASE)
+_HEIGHT = re.compile(
+    r"(?<![\d.])(?P<tall>\d{1,3}(?:\.\d{1,3})?)\s{0,2}(?P<tall_unit>cm|m)\s{1,2}tall\b"
+    r"|\bheight\s{0,2}(?:of|is|was|:)?\s{0,2}(?P<height>\d{1,3}(?:\.\d{1,3})?)\s{0,2}(?P<unit>cm|m)\b",
+    re.IGNORECASE,
+)
+_WEIGHT = re.compile(
+    r"\b(?:weigh(?:t|s|ing|ed)\s{0,2}(?:of|is|was|:)?|wt:?)\s{0,2}(?P<weight>\d{1,3}(?:\.\d{1,3})?)\s{0,2}(?P<unit>kg|kgs|kilograms?|lbs?|pounds)\b",
+    re.IGNORECASE,
+)
+_BODY_OF = re.compile(
+    r"\b(?:vertebra\w*|corpus|disc|disk|mass|tumou?r|uterus|spleen|liver|specimen|fetal|birth|kidney)\W{1,3}$",
+    re.IGNORECASE,
+)
+_BEFORE_NOUN = re.compile(rf"[\s-]{{1,2}}(?:\w+\s+){{0,2}}{_NOUN}\b", re.IGNORECASE)
+_RACE_LABEL = re.compile(r"\b(?:race|ethnicity)\s{0,2}(?:[:=]|is)?\s{0,2}$", re.IGNORECASE)
+_CLEAR_RACES = ("caucasian", "african american", "african-american", "black or african american", "of other race")
+_SHORT_SEX = re.compile(
+    r"(?:\b[sS]ex\s{0,2}[:=]?\s{0,2}|\b[gG]ender\s{0,2}[:=]?\s{0,2}"
+    r"|(?<!\d)\d{1,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,2})(?P<sex>[MF])\b(?![-\s.]?\d)"
+    r"|\b(?P<first>[MF])\s?[-/,]\s?\d{1,3}(?!\d|[.,]?\d|\s?(?:cm|mm))"
+)
+_OTHER_PERSON = re.compile(
+    r"\b(?:mother|father|sister|brother|wife|husband|donor|son|daughter|doctor|physician|surgeon)\b", re.IGNORECASE
+)
+
+
+def read_patient(draft: Draft, parts: Sequence[Clause]) -> None:
+    """Read who is scanned."""
+    _read_age(draft)
+    mentions = [
+        m._replace(start=m.start + part.start, end=m.end + part.start)
+        for part in parts
+        if part.personal and not _OTHER_PERSON.search(part.text)
+        for m in part.mentions
+    ]
+    _read_sex(draft, mentions)
+    _read_race(draft, mentions)
+    _read_body(draft)
+
+
+def _read_age(draft: Draft) -> None:
+    text = draft.text
+    if not (any(hint in draft.lower for hint in _AGE_HINTS) or _LETTER_HINT.search(text)):
+        return
+    for found in _AGE.finditer(text):
+        value = next(found[name] for name in _AGE_GROUPS if found[name])
+        before = text[max(0, found.start() - 30) : found.start()]
+        letters = found["lettered"] or found["after"]
+        if letters and not re.search(r"[MF]", text[found.start() : found.end() + 1]):
+            continue
+        if _NO_AGE.search(before) or _SEVERAL.match(text, found.end()):
+            continue
+        years = float(value) / _UNITS[(found["unit"] or "y")[0].lower()]
+        if years <= 120:
+            draft.state("patient.age_years", round(years, 2), found.span())
+            return
+
+
+_AGE_GROUPS = ("value", "aged", "lettered", "after", "noun", "years")
+
+
+def _read_sex(draft: Draft, mentions: Sequence[Mention]) -> None:
+    """A noun for the patient beside the age, else the only sex that nouns, letters or pronouns name."""
+    nouns = [m for m in mentions if m.means.sex]
+    age_end = draft.spans.get("patient.age_years", (0, -1000))[1]
+    beside = [m for m in nouns if -4 <= m.start - age_end <= 40]
+    for pool in (beside, nouns):
+        if len({m.means.sex for m in pool}) == 1:
+            draft.state("patient.sex", pool[0].means.sex, (pool[0].start, pool[0].end))
+    if nouns:
+        return
+    short = _SHORT_SEX.search(draft.text)
+    if short:
+        name = "sex" if short["sex"] else "first"
+        draft.state("patient.sex", {"M": "male", "F": "female"}[short[name]], short.span(name))
+    pronouns = [m for m in mentions if m.means.pronoun]
+    if len({m.means.pronoun for m in pronouns}) == 1:
+        draft.state("patient.sex", pronouns[0].means.pronoun, (pronouns[0].start, pronouns[0].end))
+
+
+def _read_race(draft: Draft, mentions: Sequence[Mention]) -> None:
+    for m in mentions:
+        if m.means.race is None:
+            continue
+        beside = _BEFORE_NOUN.match(draft.text, m.end) or _RACE_LABEL.search(draft.text, max(0, m.start - 30), m.start)
+        if beside or m.text.lower() in _CLEAR_RACES:
+            draft.state("patient.race", m.means.race, (m.start, m.end))
+
+
+def _read_body(draft: Draft) -> None:
+    height = _HEIGHT.search(draft.text) if "tall" in draft.lower or "height" in draft.lower else None
+    weight = _WEIGHT.search(draft.text) if "weigh" in draft.lower or "wt" in draft.lower else None
+    if height and not _BODY_OF.search(draft.text, max(0, height.start() - 20), height.start()):
+        value = float(height["tall"] or height["height"])
+        in_m = (height["tall_unit"] or height["unit"]).lower() == "m"
+        value = round(value * 100, 2) if in_m else value
+        draft.state("patient.height_cm", value if 40 <= value <= 230 else None, height.span())
+    if weight and not _BODY_OF.search(draft.text, max(0, weight.start() - 20), weight.start()):
+        value = float(weight["weight"])
+        value = round(value * 0.45359237, 1) if weight["unit"].lower()[0] in "lp" else value
+        draft.state("patient.weight_kg", value if 2 <= value <= 350 else None, weight.span())

@@ -1,0 +1,226 @@
+"""Where a tumour word lies: the place that belongs to it, its organ, site and sides.
+
+A place belongs to a tumour word that it stands right before ("renal mass"), that reaches it by a
+word of origin ("mass in the liver", "arising from"), or in whose clause it stands before. Places after
+"invading", "adjacent to", "metastasis to" are only reached.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from manifests.anatomy import group, sites, structure
+from prompts.rules.clauses import Clause
+from prompts.rules.gazetteer import Mention
+from prompts.rules.negation import gap
+from prompts.schema import tumour_organs
+
+__all__ = ["Place", "locate", "organ_of"]
+
+_ADJACENT = re.compile(r"[\s-]*(?:\([^)]{0,30}\)\s*)?(?:\w+[\s-]+){0,3}")
+_SIDE = r"(?P<side>left|right|lt|rt|bilateral|both)"
+_BEFORE = re.compile(rf"\b{_SIDE}\b(?:[\s-]sided)?[\s,-]+(?:[\w/]+[\s-]+){{0,4}}$")
+_AFTER = re.compile(
+    r"[\s,(:-]{0,4}(?:(?:is|was|are|were|seen|noted|located|situated|identified|observed|present)\s+){0,2}(?:(?:on|at|in|of|involving)\s+)?"
+    rf"(?:the\s+)?\b{_SIDE}\b(?=[\s-]*(?:$|[.,;:()\d]|(?:sided?|upper|lower|mid\w*|inter\w*|poles?|kidneys?|renal|lungs?|lobes?|hil\w+|ap\w+|adrenals?|gland"
+    r"|limb|measuring|with|and|stage|which|that|c?m)\b))"
+)
+_AND_SIDE = re.compile(r"\b(?:left\s+and\s+(?:the\s+)?right|right\s+and\s+(?:the\s+)?left)\b")
+_NAMES = {"left": ("left",), "lt": ("left",), "right": ("right",), "rt": ("right",)}
+_PRIMARY_NOUNS = ("cancer", "carcinoma", "adenocarcinoma", "sarcoma", "ca", "lymphoma", "gist")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An organ of the anatomy table, a site in it or its sides where stated, with their spans in the clause."""
+
+    organ: str
+    organ_span: tuple[int, int]
+    site: str | None = None
+    sides: tuple[str, ...] = ()
+    span: tuple[int, int] | None = None
+
+
+@cache
+def organ_of(name: str) -> str | None:
+    """The organ whose tumours lie in a structure, or which a group is; None for other places."""
+    if name in tumour_organs():
+        return name
+    if name.startswith("bronchus"):
+        return "lung"
+    if name in ("", "?"):
+        return None
+    organs = {entry.organ for entry in group(name)}
+    return organs.pop() if len(organs) == 1 else None
+
+
+def locate(part: Clause, mention: Mention) -> Place | None:
+    """Find the place of a tumour word; None if it has none or lies elsewhere."""
+    diagnosis = mention.means.diagnosis
+    chosen = _choose(part, mention)
+    if diagnosis is not None:
+        own = chosen if chosen is not None and organ_of(chosen.means.place or "") == diagnosis else None
+        return _describe(part, mention, own, diagnosis)
+    if chosen is not None:
+        organ = organ_of(chosen.means.place or "")
+        return _describe(part, mention, chosen, organ) if organ else None
+    return None if _elsewhere(part, mention) else _under_topic(part, mention)
+
+
+def _under_topic(part: Clause, mention: Mention) -> Place | None:
+    """The organ of the heading ("Kidneys: a 4 cm mass in the left upper pole")."""
+    organ = organ_of(part.topic.means.place or "") if part.topic else None
+    if part.topic is None or organ is None or mention.means.tumour == "lymphoma":
+        return None
+    at = (part.topic.start - part.start, part.topic.end - part.start)
+    name = part.topic.means.place or ""
+    side, span = _side(part, mention, None, organ)
+    if not side and structure_side(name):
+        return Place(organ, at, None, (structure_side(name) or "",), at)
+    return Place(organ, at, None, side, span)
+
+
+def structure_side(name: str) -> str | None:
+    """Side of a structure; None for a group or a structure of the midline."""
+    members = group(name)
+    return members[0].side if len(members) == 1 else None
+
+
+def _choose(part: Clause, mention: Mention) -> Mention | None:
+    """The place that belongs to a tumour word, "elsewhere" places included."""
+    if mention.means.place is not None:
+        return mention
+    before = [m for m in _held(part, 0, mention.start) if m[0].end <= mention.start]
+    near = before[-1][0] if before else None
+    if near and not _adjacent(part, near, mention):
+        near = None
+    after = list(_held(part, mention.end, len(part.text)))
+    source = next((place for place, state in after if state == "source" and place.means.place), None)
+    inside = [place for place, state in after if state in ("origin", "source", "") and place.means.place != "?"]
+    if near is not None and near.means.place not in ("?", "") and _part_of(near, inside[:1]):
+        return inside[0]
+    for place in (near, source):
+        if place is not None and place.means.place != "?" and (place.means.place or source is None):
+            return place
+    if inside:
+        return inside[0]
+    loose = [place for place, state in before if state not in ("reach", "owned") and place.means.place != "?"]
+    return loose[-1] if loose and mention.means.tumour != "lymphoma" else None
+
+
+def _part_of(near: Mention, inside: list[Mention]) -> bool:
+    """Tell whether the first place after the word is a finer part of the organ that stands before it."""
+    if not inside:
+        return False
+    organ, fine = organ_of(near.means.place or ""), inside[0].means.place or ""
+    return organ is not None and near.means.place == organ and fine != organ and organ_of(fine) == organ
+
+
+def _elsewhere(part: Clause, mention: Mention) -> bool:
+    return any(m.means.place == "" for m in part.mentions if m is not mention)
+
+
+def _adjacent(part: Clause, place: Mention, mention: Mention) -> bool:
+    between = part.text[place.end : mention.start]
+    crossed = any(
+        place.end <= m.start < mention.start and (m.means.relation or m.means.negation or m.means.tumour == "secondary")
+        for m in part.mentions
+    )
+    return not crossed and len(between) < 60 and _ADJACENT.fullmatch(between) is not None
+
+
+def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
+    """Places in a stretch of a clause with the relation they stand in: "", origin, source, reach, or owned by another noun."""
+    state = ""
+    mentions = [m for m in part.mentions if start <= m.start < end]
+    for index, m in enumerate(mentions):
+        if m.means.relation:
+            state = _next_state(state, m.means.relation, m.text.lower())
+        if m.means.place is not None and not (m.means.tumour and m.means.tumour != "strong"):
+            following = mentions[index + 1] if index + 1 < len(mentions) else None
+            if following and following.means.tumour == "secondary" and len(gap(part, m, following).strip()) <= 12:
+                yield m, "owned"
+            elif state == "owned" and _named_primary(part, m):
+                yield m, ""
+            else:
+                yield m, state
+        if m.means.tumour == "secondary" or m.means.measured == "other":
+            state = "owned"
+
+
+def _next_state(state: str, relation: str, text: str) -> str:
+    if state == "owned" and relation != "source":
+        return "owned"
+    if state == "reach" and relation == "origin" and text in ("of", "along"):
+        return "reach"
+    return relation
+
+
+def _named_primary(part: Clause, place: Mention) -> bool:
+    """Tell whether "metastatic PLACE ..." goes on with a word for the primary itself."""
+    rest = part.text[place.end : place.end + 40].lower().split()
+    return place.text.lower().endswith(" ca") or any(word.strip(",.").startswith(_PRIMARY_NOUNS) for word in rest[:3])
+
+
+def _describe(part: Clause, mention: Mention, place: Mention | None, organ: str) -> Place:
+    at = (place.start, place.end) if place else (mention.start, mention.end)
+    name = (place.means.place or "") if place else ""
+    if name in sites(organ) and len(sites(organ)) > 1:
+        return Place(organ, at, name, (), at)
+    site, span = _site_beside(part, mention, place, organ)
+    if site:
+        return Place(organ, at, site, (), span)
+    sides, span = _side(part, mention, place, organ)
+    return Place(organ, at, None, sides, span)
+
+
+def _site_beside(
+    part: Clause, mention: Mention, place: Mention | None, organ: str
+) -> tuple[str | None, tuple[int, int] | None]:
+    """A finer place of the same organ in the clause, or the lobe and the side that stand apart from each other."""
+    head = place or mention
+    near = [
+        m
+        for m, state in _held(part, 0, len(part.text))
+        if state not in ("reach", "owned") and organ_of(m.means.place or "") == organ and abs(m.start - head.start) < 90
+    ]
+    fine = {m.means.place: m for m in near if m.means.place in sites(organ)}
+    if len(fine) == 1 and len(sites(organ)) > 1:
+        ((name, found),) = fine.items()
+        return name, (found.start, found.end)
+    lobes = [m for m in near if m.means.lobe] if organ == "lung" and not fine else []
+    if len({m.means.lobe for m in lobes}) == 1:
+        sides, span = _side(part, mention, place, organ)
+        if len(sides) == 1 and span:
+            whole = (min(span[0], lobes[0].start), max(span[1], lobes[0].end))
+            return f"lung_{lobes[0].means.lobe}_lobe_{sides[0]}", whole
+    return None, None
+
+
+def _side(
+    part: Clause, mention: Mention, place: Mention | None, organ: str
+) -> tuple[tuple[str, ...], tuple[int, int] | None]:
+    """Sides named beside a place or a tumour word, and where."""
+    possible = {structure(name).side for name in sites(organ)} - {None}
+    if len(possible) < 2:
+        return (), None
+    text = part.text.lower()
+    for head in (place, mention):
+        if head is None:
+            continue
+        low = max(0, head.start - 45)
+        if both := _AND_SIDE.search(text, low, head.end):
+            return ("left", "right"), both.span()
+        found = _BEFORE.search(text, low, head.start) or _AFTER.match(text, head.end) or _inner_side(text, head)
+        if found:
+            sides = _NAMES.get(found["side"], ("left", "right"))
+            return sides, (found.start("side"), found.end("side"))
+    return (), None
+
+
+_INNER = re.compile(rf"\b{_SIDE}\b")
+
+
+def _inner_side(text: str, head: Mention) -> re.Match[str] | None:
+    return _INNER.search(text, head.start, head.end)

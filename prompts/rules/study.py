@@ -1,0 +1,94 @@
+"""Reading the study: contrast phase and region."""
+
+import re
+from collections.abc import Sequence
+
+from manifests.anatomy import PHASES
+from prompts.rules.clauses import Clause
+from prompts.rules.draft import Draft
+from prompts.rules.gazetteer import Mention
+
+__all__ = ["read_study"]
+
+_FILLERS = re.compile(
+    r"(?:\b(?:of|the|scans?|images?|imaging|through|his|her|contrast|enhanced|axial|coronal|sagittal|cts?|computed|tomograph(?:y|ic)|and|in|at|for|a|an"
+    r"|multi[ -]?detector|sections?|slices?|reconstruct(?:ion|ed)|views?|cuts?|mdct|cect|study|examination|high|resolution|helical|spiral|post|pre)\b|[\s,./()-])*"
+)
+_DELAY = re.compile(
+    r"(?<![\d.])(?P<low>\d{1,3})(?:\s?(?:-|\u2013|to)\s?(?P<high>\d{1,3}))?[\s-]?(?P<unit>s|sec|secs|seconds?|min|mins|minutes?)\b"
+    r"[\s-]{0,2}(?:(?:after|post|following|delay|p\.?i\.?\b)|(?=delayed))",
+    re.IGNORECASE,
+)
+_SPANS = {"arterial": (15, 45), "portal_venous": (55, 110), "delayed": (150, 1800)}
+_PARTS = {
+    "chest": {"chest"},
+    "abdomen": {"abdomen"},
+    "chest_abdomen": {"chest", "abdomen"},
+    "abdomen_pelvis": {"abdomen", "pelvis"},
+    "torso": {"chest", "abdomen", "pelvis"},
+}
+
+
+def read_study(draft: Draft, parts: Sequence[Clause]) -> None:
+    """Read phase and region; a text that names several phases (a multiphase scan) states none."""
+    live = [part for part in parts if part.live]
+    _read_phase(draft, live)
+    _read_region(draft, live)
+
+
+def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
+    found = [
+        (m.means.contrast_phase, (part.start + m.start, part.start + m.end))
+        for part in parts
+        for m in part.mentions
+        if m.means.contrast_phase
+    ]
+    if any(unit in draft.lower for unit in ("sec", "min", "0 s", "5 s", "0s")):
+        found += _delays(draft.text)
+    kinds = {phase for phase, _ in found}
+    stated = kinds & set(PHASES)
+    if len(stated) != 1 or "several" in kinds or {"native", "enhanced"} <= kinds:
+        return
+    phase = stated.pop()
+    draft.state("study.contrast_phase", phase, next(span for name, span in found if name == phase))
+
+
+def _delays(text: str) -> list[tuple[str, tuple[int, int]]]:
+    """Phases by the time from the injection (Bae 2010, Radiology 256:32)."""
+    found = []
+    for match in _DELAY.finditer(text):
+        factor = 60 if match["unit"].lower().startswith("m") else 1
+        times = [int(match[name]) * factor for name in ("low", "high") if match[name]]
+        for phase, (first, last) in _SPANS.items():
+            if all(first <= time <= last for time in times):
+                found.append((phase, match.span()))
+    return found
+
+
+def _read_region(draft: Draft, parts: Sequence[Clause]) -> None:
+    """The union of the regions that are named beside a word for the scan."""
+    covered: set[str] = set()
+    span: tuple[int, int] | None = None
+    for part in parts:
+        for m in part.mentions:
+            if m.means.region and _beside_scan(part, m):
+                covered |= _PARTS.get(m.means.region, {"pelvis"})
+                if m.means.region in _PARTS:
+                    here = (part.start + m.start, part.start + m.end)
+                    span = here if span is None else span
+    if covered == {"chest", "pelvis"}:
+        return
+    name = next((name for name, held in _PARTS.items() if held == covered), None)
+    if name is not None and span is not None:
+        draft.state("study.region", name, span)
+
+
+def _beside_scan(part: Clause, region: Mention) -> bool:
+    """Tell whether a word for the scan stands right before ("CT of the ...") or after ("... CT")."""
+    for m in part.mentions:
+        if m is region or not (m.means.scan or m.means.contrast_phase):
+            continue
+        between = part.text[min(m.end, region.end) : max(m.start, region.start)].lower()
+        if len(between) < 60 and _FILLERS.fullmatch(between):
+            return True
+    return False
