@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -45,6 +46,12 @@ def _environment() -> Environment:
 
 
 @cache
+def _schema() -> dict[str, Any]:
+    """One object for all requests: making it takes longer than a request."""
+    return answer_schema()
+
+
+@cache
 def _system() -> str:
     empty = json.dumps(empty_answer().model_dump(mode="json"), separators=(",", ":"))
     return _environment().get_template(f"{INSTRUCTIONS_VERSION}.system.j2").render(empty=empty)
@@ -61,7 +68,7 @@ def first_request(report: str, model_name: str, endpoint: str, settings: Request
         model=model_name,
         endpoint=endpoint,
         messages=(Message("system", _system()), Message("user", user)),
-        schema=answer_schema(),
+        schema=_schema(),
         template=INSTRUCTIONS_VERSION,
         max_output_tokens=settings.max_output_tokens,
         temperature=settings.temperature,

@@ -153,7 +153,7 @@ class OpenAIChat:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self.timeout_s):  # the client's own limit is between bytes, not for the whole
-                raw = await self.client.chat.completions.with_raw_response.create(**request_body(request, dialect))
+                raw = await self.client.chat.completions.with_raw_response.create(**_arguments(request, dialect))
                 body = raw.http_response.content
         except (TimeoutError, openai.APITimeoutError):
             raise TransientChatError(f"no answer within {self.timeout_s:g} s", maybe_paid=True) from None
@@ -166,6 +166,12 @@ class OpenAIChat:
         except openai.OpenAIError as error:
             raise TransientChatError(f"unreadable answer ({type(error).__name__})", maybe_paid=True) from None
         return read_completion(body, time.perf_counter() - started)
+
+
+def _arguments(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
+    """Put a request as arguments of the client, which copies what is in `extra_body` as it is: schemas are large."""
+    body = request_body(request, dialect)
+    return {"model": body.pop("model"), "messages": body.pop("messages"), "extra_body": body}
 
 
 class _ComplaintError(ChatError):
