@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from manifests.errors import BusyError, FileFormatError, LocationError, StorageError
 from prompts.llm.chat import Completion, Usage
@@ -85,7 +85,7 @@ class Cache:
         self._thread = threading.Thread(target=self._write_all, name="cache writer", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Cache":
         return self
 
     def __exit__(
