@@ -6,7 +6,7 @@ the business of who calls it, so that each attempt is seen, paid for and paced i
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from manifests.identity import canonical_json
 
@@ -133,6 +133,7 @@ class RefusedRequestError(FatalChatError):
     """The server does not take this very request (400, 413, 422), for example for its length; another may pass."""
 
 
+@runtime_checkable
 class ChatModel(Protocol):
     """One server or local model."""
 
