@@ -4,6 +4,7 @@ from prompts.sources.reports import (
     Record,
     Reject,
     Report,
+    Stated,
     Table,
     lookup,
     read_reports,
@@ -11,15 +12,20 @@ from prompts.sources.reports import (
     report_hash,
     write_rejects,
 )
+from prompts.sources.sections import SECTION_NAMES, Section, split_sections
 
 __all__ = [
+    "SECTION_NAMES",
     "Record",
     "Reject",
     "Report",
+    "Section",
+    "Stated",
     "Table",
     "lookup",
     "read_reports",
     "read_table",
     "report_hash",
+    "split_sections",
     "write_rejects",
 ]

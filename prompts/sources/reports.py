@@ -9,8 +9,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "Record",
     "Reject",
     "Report",
+    "Stated",
     "Table",
     "lookup",
     "read_reports",
@@ -65,11 +66,23 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Stated:
+    """A value that stands beside a report in structured form, and where: "column gender", "Patient.birthDate"."""
+
+    value: str | float
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """One report: where it came from and its text."""
+    """One report: where it came from, its text, and what its source states beside the text.
+
+    `attributes` maps fields of a prompt ("patient.sex", "patient.age_years", "patient.race") to values of it.
+    """
 
     source: str
     text: str
+    attributes: Mapping[str, Stated] = field(default_factory=dict, hash=False)
 
 
 def report_hash(text: str) -> str:
