@@ -12,12 +12,15 @@ from prompts.rules.negation import denied
 
 __all__ = ["Organ", "read_organs"]
 
+_SIZED = re.compile(r"\b(?:sizes?|dimensions?|volume)\b", re.IGNORECASE)
 _LINK = re.compile(
-    r"\s{0,3}(?:gland\s+)?(?:is|are|was|were|appears?|has\s+been|have\s+been)?\s{0,3}(?:(?:slightly|mildly|moderately|markedly|grossly|diffusely"
+    r"(?:'s)?\s{0,3}(?:gland\s+)?(?:sizes?\s+|dimensions?\s+|volume\s+)?(?:is|are|was|were|appears?|has\s+been|have\s+been)?\s{0,3}(?:(?:slightly|mildly|moderately|markedly|grossly|diffusely"
     r"|massively|surgically|congenitally|also|to\s+be|significantly|severely|minimally|hugely)\s+){0,3}",
     re.IGNORECASE,
 )
-_BEFORE_PLACE = re.compile(r"\s{0,3}(?:of\s+)?(?:the\s+|both\s+)?", re.IGNORECASE)
+_BEFORE_PLACE = re.compile(
+    r"\s{0,3}(?:in\s+)?(?:the\s+)?(?:sizes?\s+|dimensions?\s+)?(?:of\s+)?(?:the\s+|both\s+)?", re.IGNORECASE
+)
 _NO_ORGAN = re.compile(
     r"\s{1,2}(?:lymph|nodes?|veins?|artery|arteries|ducts?|hil\w+|fossa|bed|cysts?|vessels?|poles?|segment|mass|tumou?r|lesion|nodules?|parenchyma\w*\s+nod|stone|lobe)\b",
     re.IGNORECASE,
@@ -86,6 +89,8 @@ def _states(part: Clause) -> Iterator[tuple[str, Organ]]:
             continue
         between = part.text[before.end : after.start]
         linked = (_LINK if place is before else _BEFORE_PLACE).fullmatch(between)
+        if kind == "grown" and not _SIZED.search(part.text, max(0, before.start - 20), after.end + 20):
+            continue
         if not linked or _NO_ORGAN.match(part.text, place.end):
             continue
         span = (part.start + before.start, part.start + after.end)

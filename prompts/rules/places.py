@@ -12,7 +12,7 @@ from functools import cache
 
 from manifests.anatomy import group, sites, structure
 from prompts.rules.clauses import Clause
-from prompts.rules.gazetteer import Mention
+from prompts.rules.gazetteer import Meaning, Mention
 from prompts.rules.negation import gap
 from prompts.schema import tumour_organs
 
@@ -26,6 +26,7 @@ _AFTER = re.compile(
     rf"(?:the\s+)?\b{_SIDE}\b(?=[\s-]*(?:$|[.,;:()\d]|(?:sided?|upper|lower|mid\w*|inter\w*|poles?|kidneys?|renal|lungs?|lobes?|hil\w+|ap\w+|adrenals?|gland"
     r"|limb|measuring|with|and|stage|which|that|c?m)\b))"
 )
+_PAIRED = re.compile(r"\s(?:and|or)\s(?:the|both|an?)\b", re.IGNORECASE)
 _AND_SIDE = re.compile(r"\b(?:left\s+and\s+(?:the\s+)?right|right\s+and\s+(?:the\s+)?left)\b")
 _NAMES = {"left": ("left",), "lt": ("left",), "right": ("right",), "rt": ("right",)}
 _PRIMARY_NOUNS = ("cancer", "carcinoma", "adenocarcinoma", "sarcoma", "ca", "lymphoma", "gist")
@@ -132,14 +133,16 @@ def _adjacent(part: Clause, place: Mention, mention: Mention) -> bool:
 
 def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
     """Places in a stretch of a clause with the relation they stand in: "", origin, source, reach, or owned by another noun."""
-    state = ""
+    state = "reach" if start and _PAIRED.match(part.text, start) else ""
     mentions = [m for m in part.mentions if start <= m.start < end]
     for index, m in enumerate(mentions):
         if m.means.relation:
             state = _next_state(state, m.means.relation, m.text.lower())
         if m.means.place is not None and not (m.means.tumour and m.means.tumour != "strong"):
             following = mentions[index + 1] if index + 1 < len(mentions) else None
-            if following and following.means.tumour == "secondary" and len(gap(part, m, following).strip()) <= 12:
+            if _only_names_another(part, m, following):
+                yield m._replace(means=_ELSEWHERE), state
+            elif following and following.means.tumour == "secondary" and len(gap(part, m, following).strip()) <= 12:
                 yield m, "owned"
             elif state == "owned" and _named_primary(part, m):
                 yield m, ""
@@ -147,6 +150,17 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
                 yield m, state
         if m.means.tumour == "secondary" or m.means.measured == "other":
             state = "owned"
+
+
+_ELSEWHERE = Meaning(place="")
+_BED = re.compile(r"\s(?:bed|lodge|loge|fossa|hilum|hilus|stump|remnant)\b", re.IGNORECASE)
+
+
+def _only_names_another(part: Clause, place: Mention, following: Mention | None) -> bool:
+    """Tell whether a place is the adjective of another that is none of ours: "small bowel mesentery", "renal bed"."""
+    if _BED.match(part.text, place.end):
+        return True
+    return following is not None and following.means.place == "" and not gap(part, place, following).strip(" -")
 
 
 def _next_state(state: str, relation: str, text: str) -> str:

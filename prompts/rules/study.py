@@ -19,6 +19,13 @@ _DELAY = re.compile(
     r"[\s-]{0,2}(?:(?:after|post|following|delay|p\.?i\.?\b)|(?=delayed))",
     re.IGNORECASE,
 )
+_NOT_GIVEN = re.compile(
+    r"\bcontrast(?:\s(?:material|agent|medium|media|substance))?\s(?:(?:is|was|were|are|could|has|have|been|be)\s){0,3}not\s(?:been\s|be\s)?(?:given|used|administered|injected|applied)"
+    r"|\bwithout\s(?:the\s)?(?:any\s)?(?:use\sof\s|administration\sof\s|giving\s|administering\s|injection\sof\s)?(?:any\s)?(?:intravenous\s|iv\s|i\.v\.\s)?contrast\b"
+    r"|\bno\s(?:intravenous\s|iv\s|i\.v\.\s)?contrast(?:\s(?:material|agent|medium|media))?\s(?:was|were|is|has)",
+    re.IGNORECASE,
+)
+_COMPARED = re.compile(r"\b(?:compar\w+|dated|previous|prior|together\swith)\b", re.IGNORECASE)
 _SPANS = {"arterial": (15, 45), "portal_venous": (55, 110), "delayed": (150, 1800)}
 _PARTS = {
     "chest": {"chest"},
@@ -43,6 +50,8 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         for m in part.mentions
         if m.means.contrast_phase
     ]
+    if "contrast" in draft.lower and (given := _NOT_GIVEN.search(draft.text)):
+        found.append(("native", given.span()))
     if any(unit in draft.lower for unit in ("sec", "min", "0 s", "5 s", "0s")):
         found += _delays(draft.text)
     kinds = {phase for phase, _ in found}
@@ -70,6 +79,8 @@ def _read_region(draft: Draft, parts: Sequence[Clause]) -> None:
     covered: set[str] = set()
     span: tuple[int, int] | None = None
     for part in parts:
+        if _COMPARED.search(part.text):
+            continue
         for m in part.mentions:
             if m.means.region and _beside_scan(part, m):
                 covered |= _PARTS.get(m.means.region, {"pelvis"})
@@ -84,7 +95,12 @@ def _read_region(draft: Draft, parts: Sequence[Clause]) -> None:
 
 
 def _beside_scan(part: Clause, region: Mention) -> bool:
-    """Tell whether a word for the scan stands right before ("CT of the ...") or after ("... CT")."""
+    """Tell whether a word for the scan stands right before ("CT of the ...") or after ("... CT").
+
+    A region before another place is its adjective ("CT of the thoracic oesophagus").
+    """
+    if any(m.means.place is not None and m.start == region.end + 1 for m in part.mentions):
+        return False
     for m in part.mentions:
         if m is region or not (m.means.scan or m.means.contrast_phase):
             continue

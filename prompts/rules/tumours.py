@@ -29,14 +29,16 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
     """Read the tumours of a text; a clause without a known word says something only of the tumour before it."""
     findings: list[Finding] = []
     last: list[Finding] = []
+    dismissed: set[str] = set()
     for number, part in enumerate(parts):
         subject_end = goes_on(part) if last else 0
         follows = subject_end > 0
         if not (part.live or follows):
             continue
-        own = _own(part, number, findings)
+        own = _own(part, number, findings, dismissed)
         if not own and follows and judged_later(part):
             findings = [finding for finding in findings if finding not in last]
+            dismissed |= {finding.fields["organ"] for finding in last}
             last = []
             continue
         if own:
@@ -48,13 +50,18 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
     return findings
 
 
-def _own(part: Clause, number: int, findings: list[Finding]) -> list[Finding]:
-    """Add the tumours of a clause to those before; return those that the clause speaks of."""
+def _own(part: Clause, number: int, findings: list[Finding], dismissed: set[str]) -> list[Finding]:
+    """Add the tumours of a clause to those before; return those that the clause speaks of.
+
+    A "mass" of an organ whose masses were called something else stays dismissed.
+    """
     own: list[Finding] = []
     for mention in part.mentions:
         if len(findings) >= _MOST:
             break
         for finding in _find(part, mention, number):
+            if mention.means.tumour == "mass" and finding.fields["organ"] in dismissed:
+                continue
             earlier = [f for f in findings if f.sentence != part.sentence]
             merged = _merge(finding, [*own, *(f for f in earlier if f not in own)])
             if merged is not finding:
