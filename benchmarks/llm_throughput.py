@@ -1,6 +1,6 @@
 """Sustained requests a second of `factory prompts extract --llm openai` against the server's own limit, in one run.
 
-    python benchmarks/llm_throughput.py [--rows 5000] [--slots 64] [--latency-ms 250] [--budget]
+    python benchmarks/llm_throughput.py [--rows 5000] [--slots 32] [--latency-ms 250] [--budget]
 
 A local server of its own process answers at most `slots` requests together, each after a fixed time, so
 its limit is slots / latency. What it really reaches on this machine is measured by a client of bare
@@ -132,7 +132,7 @@ def ours(port: int, rows: int, connections: int, budget: Budget) -> tuple[float,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--latency-ms", type=float, default=250.0)
     parser.add_argument("--budget", action="store_true", help="with prices and a budget to keep")
     options = parser.parse_args()

@@ -118,6 +118,7 @@ class OpenAIChat:
         self.name, self.endpoint, self.timeout_s = model, endpoint_of(url), timeout_s
         self.client = _client(url, timeout_s)
         self._dialect = Dialect()
+        self._raw = _response_type()
 
     def __repr__(self) -> str:
         """Name and host, nothing of the client."""
@@ -153,8 +154,10 @@ class OpenAIChat:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self.timeout_s):  # the client's own limit is between bytes, not for the whole
-                raw = await self.client.chat.completions.with_raw_response.create(**_arguments(request, dialect))
-                body = raw.http_response.content
+                # the typed method would walk through each message and the schema, and parse an answer that we read ourselves
+                raw = await self.client.post(
+                    "/chat/completions", cast_to=self._raw, body=request_body(request, dialect)
+                )
         except (TimeoutError, openai.APITimeoutError):
             raise TransientChatError(f"no answer within {self.timeout_s:g} s", maybe_paid=True) from None
         except openai.APIStatusError as error:
@@ -165,13 +168,7 @@ class OpenAIChat:
             raise TransientChatError(f"connection failed ({reason})", maybe_paid=not unsent) from None
         except openai.OpenAIError as error:
             raise TransientChatError(f"unreadable answer ({type(error).__name__})", maybe_paid=True) from None
-        return read_completion(body, time.perf_counter() - started)
-
-
-def _arguments(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
-    """Put a request as arguments of the client, which copies what is in `extra_body` as it is: schemas are large."""
-    body = request_body(request, dialect)
-    return {"model": body.pop("model"), "messages": body.pop("messages"), "extra_body": body}
+        return read_completion(raw.content, time.perf_counter() - started)
 
 
 class _ComplaintError(ChatError):
@@ -195,6 +192,13 @@ def _client(url: str, timeout_s: float) -> "AsyncOpenAI":
             "OPENAI_API_KEY", got="nothing", need="a key for the default server", do="Set it, or give --base-url."
         )
     return AsyncOpenAI(api_key=key or "none", base_url=url, timeout=timeout_s, max_retries=0)
+
+
+def _response_type() -> type[Any]:
+    """The client's type of a response as it came."""
+    import httpx2
+
+    return httpx2.Response
 
 
 def _raise(error: "APIStatusError") -> NoReturn:
