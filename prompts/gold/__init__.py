@@ -35,7 +35,7 @@ _SENTENCE_END = re.compile(r"[.;\n](?!\d)")
 
 @dataclass(frozen=True, slots=True)
 class GoldRow:
-    """What one report states, read by a person.
+    """What one report states.
 
     Attributes:
         dataset: collection that the report is from; empty where another prompts table serves as reference.
