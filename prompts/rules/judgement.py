@@ -9,7 +9,7 @@ from prompts.rules.negation import denied
 __all__ = ["called_something_else", "goes_on", "judged_later"]
 
 _SUBJECT = re.compile(
-    r"[\W_]{0,8}(?:[A-Za-z][^,.;]{1,60},\s)?(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
+    r"[\W_]{0,8}(?P<opening>[A-Za-z][^,.;]{1,60},\s)?(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
     r"\s*(?:mass(?:es)?|tumou?rs?|lesions?|cancer|carcinoma|neoplasm|findings?|features?|appearances?|largest|larger|bigger|latter|former|structure|finding)"
     r"|(?:the\s+)?(?:biopsy|patholog\w+|histolog\w+|histopatholog\w+|cytology|follow-up|surgery|imaging)"
     r"|the\s+(?:largest|larger|dominant|bigger)|findings?|features?|appearances?|measur(?:es|ing)|size|maxim\w+\s+(?:axial\s+)?(?:diameter|dimension)|approximately\s+\d"
@@ -45,7 +45,18 @@ def called_something_else(part: Clause, mention: Mention) -> bool:
 def goes_on(part: Clause) -> int:
     """End of the words with which a clause goes on about the tumour before it ("The mass measures ..."); 0 if it does not."""
     found = _SUBJECT.match(part.text)
-    return found.end() if found else 0
+    if found is None or (found["opening"] and _names_something(part, found.end("opening"))):
+        return 0
+    return found.end()
+
+
+def _names_something(part: Clause, end: int) -> bool:
+    """Tell whether the first words of a clause name a place or a finding of their own."""
+    return any(
+        m.means.place is not None or m.means.measured == "other" or m.means.tumour or m.means.benign
+        for m in part.mentions
+        if m.start < end
+    )
 
 
 def judged_later(part: Clause) -> bool:
@@ -59,7 +70,7 @@ def _resolves(mention: Mention) -> bool:
 
 def _modifies(part: Clause, other: Mention, mention: Mention) -> bool:
     """Tell whether a word right before the mention says what it is ("inflammatory mass", "metastatic mass")."""
-    if mention.means.tumour == "strong" and not other.means.benign:
+    if mention.means.tumour != "mass" and not other.means.benign:
         return False
     return not part.text[other.end : mention.start].strip(" -") and other.text.lower() != "hemorrhage"
 

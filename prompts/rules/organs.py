@@ -81,7 +81,7 @@ def _sided(part: Clause, mention: Mention) -> Iterator[Organ]:
 
 def _states(part: Clause) -> Iterator[tuple[str, Organ]]:
     """Organs that the clause calls absent or enlarged: "the spleen is enlarged", "absent gallbladder"."""
-    mentions = [m for m in part.mentions if m.means.place is not None or m.means.state]
+    mentions = [m for m in part.mentions if (m.means.place is not None and not m.means.tumour) or m.means.state]
     for before, after in pairwise(mentions):
         place, state = (before, after) if before.means.place else (after, before)
         names, kind = place.means.place, state.means.state
@@ -89,6 +89,8 @@ def _states(part: Clause) -> Iterator[tuple[str, Organ]]:
             continue
         between = part.text[before.end : after.start]
         linked = (_LINK if place is before else _BEFORE_PLACE).fullmatch(between)
+        if state is before and "in" in between.split() and names.startswith("lung"):
+            continue
         if kind == "grown" and not _SIZED.search(part.text, max(0, before.start - 20), after.end + 20):
             continue
         if not linked or _NO_ORGAN.match(part.text, place.end):

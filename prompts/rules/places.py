@@ -203,13 +203,19 @@ def _site_beside(
     if len(fine) == 1 and len(sites(organ)) > 1:
         ((name, found),) = fine.items()
         return name, (found.start, found.end)
-    lobes = [m for m in near if m.means.lobe] if organ == "lung" and not fine else []
-    if len({m.means.lobe for m in lobes}) == 1:
-        sides, span = _side(part, mention, place, organ)
-        if len(sides) == 1 and span:
-            whole = (min(span[0], lobes[0].start), max(span[1], lobes[0].end))
-            return f"lung_{lobes[0].means.lobe}_lobe_{sides[0]}", whole
-    return None, None
+    return _lobe_and_side(part, near) if organ == "lung" and not fine else (None, None)
+
+
+def _lobe_and_side(part: Clause, near: list[Mention]) -> tuple[str | None, tuple[int, int] | None]:
+    """The lobe that a lobe and a side state apart from each other ("lower lobe posterior segment of the right lung")."""
+    lobes = [m for m in near if m.means.lobe]
+    text = part.text.lower()
+    sides = [match for m in near if (match := _RIGHT_BEFORE.search(text, max(0, m.start - 12), m.end))]
+    if len({m.means.lobe for m in lobes}) != 1 or len({match["side"] for match in sides}) != 1:
+        return None, None
+    side = _NAMES.get(sides[0]["side"], ())
+    ends = [lobes[0].start, lobes[0].end, sides[0].start("side"), sides[0].end("side")]
+    return (f"lung_{lobes[0].means.lobe}_lobe_{side[0]}", (min(ends), max(ends))) if side else (None, None)
 
 
 def _side(
@@ -233,6 +239,7 @@ def _side(
     return (), None
 
 
+_RIGHT_BEFORE = re.compile(rf"\b{_SIDE}\b")
 _INNER = re.compile(rf"\b{_SIDE}\b")
 
 

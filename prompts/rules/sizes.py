@@ -22,7 +22,7 @@ _MENTIONS_UNIT = re.compile(r"\d[\s-]{0,3}(?:mm|cm|millimet|centimet)", re.IGNOR
 _NOT_AFTER = re.compile(
     r"[\s,-]{0,3}(?:from\b|above|below|proximal|distal|away|cranial|caudal|superior|inferior|thick\s+slices?|slices?|sections?|collimation|intervals?|apart|margin|beyond"
     r"|tall\b|thickness|increments?|cuts|lymph|short[\s-]axis|stones?\b|calcul|cysts?\b|aneurysm|in\s+height|thick\b|deep\b|\(?(?:in|on)\s+(?:the\s+)?(?:previous|prior)"
-    r"|previously|prior\b|scan\b|stent|catheter|on\s+\d{1,2}[./]\d|mucosal|nodules?\b|nodes?\b|to\s+the\b)",
+    r"|\(?(?:previously|prior)\b(?!\W{0,3}(?:measur\w+\W{1,3})?(?:at\W)?\d)|in\s+(?:maxim\w+\s+)?thickness|scan\b|stent|catheter|on\s+\d{1,2}[./]\d|mucosal|nodules?\b|nodes?\b|to\s+the\b)",
     re.IGNORECASE,
 )
 _NOT_BEFORE = re.compile(
@@ -37,6 +37,7 @@ _WAS_SIZE = re.compile(
     re.IGNORECASE,
 )
 _NOW = re.compile(r"\b(?:now|currently|today|at\s+present|presently|to)\b", re.IGNORECASE)
+_GROWN = re.compile(r"\bto\b", re.IGNORECASE)  # "from 2.3 cm to 3.1 cm"
 _WORDS_AFTER = re.compile(r"[\s-]{0,3}(?:[\w/\u00d7-]{1,25}[\s,-]{1,3}){0,6}")
 
 
@@ -108,8 +109,12 @@ def _sizes(part: Clause) -> Iterator[_Size]:
     for found in _SIZE.finditer(text):
         quantities = _QUANTITY.findall(found["numbers"])
         unit = found["unit"] or next((unit for _, unit in reversed(quantities) if unit), "")
-        if not unit or _NOT_AFTER.match(text, found.end()) or _is_prior(text, found.start()):
+        if not unit or _NOT_AFTER.match(text, found.end()):
             continue
+        if _is_prior(text, found.start()):
+            if not _GROWN.search(found["numbers"]):
+                continue
+            quantities = quantities[-1:]
         values = [_mm(number, own or unit) for number, own in quantities]
         if 0 < max(values) <= 400:
             yield _Size(max(values), found.start(), found.end())

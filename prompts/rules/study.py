@@ -79,9 +79,10 @@ def _read_region(draft: Draft, parts: Sequence[Clause]) -> None:
     covered: set[str] = set()
     span: tuple[int, int] | None = None
     for part in parts:
-        if _COMPARED.search(part.text):
-            continue
+        compared = _COMPARED.search(part.text)
         for m in part.mentions:
+            if compared and compared.start() < m.start:
+                break
             if m.means.region and _beside_scan(part, m):
                 covered |= _PARTS.get(m.means.region, {"pelvis"})
                 if m.means.region in _PARTS:

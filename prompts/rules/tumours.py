@@ -21,6 +21,9 @@ from prompts.rules.stages import read_stages
 __all__ = ["read_tumours"]
 
 _COUNT = re.compile(r"(?:^|[\s(])(?P<digits>\d{1,2})\s{1,3}(?:[a-z-]{1,20}\s{1,3}){0,3}$", re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"\b(?:segments?|levels?|stage|grade|case|figure|fig|type|bosniak|rads|no|day|week|phase)\W{0,3}$", re.IGNORECASE
+)
 _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
 _MOST = 40  # findings; more are a list of something else
 
@@ -115,9 +118,10 @@ def _read_count(part: Clause, finding: Finding, mention: Mention, place: Place) 
             return
     digits = _COUNT.search(part.text, max(0, head - 80), head)
     if digits and 1 <= int(digits["digits"]) <= 20 and not _UNIT.search(digits[0]):
-        start = part.start + digits.start("digits")
-        if mention.text.lower().endswith("s") or digits["digits"] == "1":
-            finding.state("count", int(digits["digits"]), (start, start + len(digits["digits"])))
+        start = digits.start("digits")
+        plural = mention.text.lower().endswith("s") and not mention.text.lower().endswith("ss")
+        if (plural or digits["digits"] == "1") and not _NUMBERED.search(part.text, max(0, digits.start() - 12), start):
+            finding.state("count", int(digits["digits"]), (part.start + start, part.start + digits.end("digits")))
 
 
 def _merge(finding: Finding, earlier: Sequence[Finding]) -> Finding:
