@@ -1,11 +1,252 @@
-"""From an answer to an extraction."""
+"""From an answer to an extraction: what the text states is kept with its place, the rest is dropped with its reason."""
 
-from prompts.extraction import Extraction
-from prompts.llm.answer import Answer
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from manifests.errors import InputError
+from prompts.extraction import Dropped, Extraction
+from prompts.grounding import patient
+from prompts.grounding.measures import MM_OF, number
+from prompts.grounding.organs import state_check
+from prompts.grounding.patient import Check, stated
+from prompts.grounding.quotes import Span
+from prompts.grounding.reading import Reading
+from prompts.grounding.tumours import (
+    count_at,
+    organ_at,
+    plausible_mm,
+    side_at,
+    site_at,
+    size_check,
+    stage_check,
+)
+from prompts.llm.answer import OTHER, Answer, OrganAnswer, TumourAnswer
+from prompts.schema import Prompt, parse_prompt
+from prompts.table import Evidence
 
 __all__ = ["ground"]
 
+_MOST_TUMOURS = 40
+"""Entries of an answer that are looked at; no report has as many tumours of ours."""
+_NUMERIC = re.compile(r"[\d.,+-]{1,8}")
+_CONTRADICTS = "contradicts the rest or is out of range"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A prompt in the making: valid after each step."""
+
+    reading: Reading
+    content: dict[str, Any] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
+    dropped: list[Dropped] = field(default_factory=list)
+
+    def drop(self, name: str, value: str, reason: str) -> None:
+        """Record a value that is left out."""
+        self.dropped.append(Dropped(name, value, reason))
+
+    def accepts(self, **parts: Any) -> bool:
+        """Take over parts of the content if the prompt stays valid."""
+        if _parsed({**self.content, **parts}) is None:
+            return False
+        self.content.update(parts)
+        return True
+
+    def find(self, quote: str, check: Check) -> tuple[Span | None, str]:
+        """The first place of a quote that passes a check, or None and what the first place failed."""
+        if not quote.strip():
+            return None, "no quote"
+        reason = "quote not in the text"
+        for place, span in enumerate(self.reading.locate(quote)):
+            problem = check(self.reading, span)
+            if not problem:
+                return span, ""
+            reason = problem if place == 0 else reason
+        return None, reason
+
 
 def ground(text: str, answer: Answer) -> Extraction:
-    """Keep what the text states of an answer; the rest is dropped to unstated, with its reason."""
-    raise NotImplementedError
+    """Keep what the text states of an answer; the rest is dropped to unstated, with its reason.
+
+    Every field of the prompt has evidence in the text, except what follows from others (the side of a site, the
+    only site of an organ). Nothing is raised for any answer or text.
+    """
+    draft = _Draft(Reading(text))
+    for name, claim, value, quote, check in _claims(answer):
+        if stated(claim):
+            _settle(draft, (name, claim, value), quote, check)
+    for entry in answer.tumours[:_MOST_TUMOURS]:
+        if entry.status == "present" and entry.organ != OTHER:
+            _add_tumour(draft, entry)
+    for organ in answer.organs[:_MOST_TUMOURS]:
+        _add_organ(draft, organ)
+    prompt = parse_prompt(draft.content)
+    return Extraction(prompt, _evidence(draft, prompt), tuple(draft.dropped))
+
+
+def _claims(answer: Answer) -> list[tuple[str, str, Any, str, Check]]:
+    """Fields of patient and study: name, claim as text, value for the prompt, quote, check."""
+    age, age_check = patient.age(answer.age, answer.age_unit)
+    height, height_check = patient.body(answer.height, answer.height_unit, "height")
+    weight, weight_check = patient.body(answer.weight, answer.weight_unit, "weight")
+    return [
+        ("patient.age_years", answer.age, age, answer.age_quote, age_check),
+        ("patient.sex", answer.sex, answer.sex, answer.sex_quote, patient.sex(answer.sex)),
+        ("patient.race", answer.race, answer.race, answer.race_quote, patient.race(answer.race)),
+        ("patient.height_cm", answer.height, height, answer.height_quote, height_check),
+        ("patient.weight_kg", answer.weight, weight, answer.weight_quote, weight_check),
+        ("study.contrast_phase", answer.phase, answer.phase, answer.phase_quote, patient.phase(answer.phase)),
+        ("study.region", answer.region, answer.region, answer.region_quote, patient.region(answer.region)),
+    ]
+
+
+def _settle(draft: _Draft, claim: tuple[str, str, Any], quote: str, check: Check) -> None:
+    """Add one field of patient or study."""
+    name, said, value = claim
+    if value is None:
+        return draft.drop(name, _shown(said), "no number with a unit")
+    span, reason = draft.find(quote, check)
+    if span is None:
+        return draft.drop(name, _shown(said), reason)
+    part, key = name.split(".")
+    if not draft.accepts(**{part: {**draft.content.get(part, {}), key: value}}):
+        return draft.drop(name, _shown(said), _CONTRADICTS)
+    draft.spans[name] = span
+    return None
+
+
+def _shown(claim: str) -> str:
+    """A claim as a flag may show it: a word of a vocabulary or a number, nothing that may be text of the report."""
+    return (
+        claim
+        if claim.replace("_", "").isalpha() and claim.isascii() and claim.islower() and len(claim) < 24
+        else (claim if _NUMERIC.fullmatch(claim.strip()) else "no number")
+    )
+
+
+def _add_tumour(draft: _Draft, entry: TumourAnswer) -> None:
+    """Add one tumour, then each of its fields that the text states."""
+    if not stated(entry.organ):
+        return draft.drop("tumours", "unknown", "the organ is not stated")
+    found: dict[Span, Span] = {}
+
+    def check(reading: Reading, span: Span) -> str:
+        place, reason = organ_at(reading, span, entry.organ)
+        if place is not None:
+            found[span] = place
+        return reason
+
+    quoted, reason = draft.find(entry.quote, check)
+    if quoted is None:
+        return draft.drop("tumours", entry.organ, reason)
+    before = list(draft.content.get("tumours", ()))
+    number_ = len(before)
+    if not draft.accepts(tumours=[*before, {"organ": entry.organ}]):
+        return draft.drop("tumours", entry.organ, _CONTRADICTS)
+    fields: dict[str, Span] = {"organ": found[quoted]}
+    _add_place(draft, entry, quoted, fields)
+    _add_size(draft, entry, quoted, fields)
+    _add_stages(draft, entry, fields)
+    if draft.content["tumours"][-1] in before:
+        draft.content["tumours"] = before
+        return draft.drop("tumours", entry.organ, "stated twice")
+    draft.spans.update({f"tumours.{number_}.{name}": span for name, span in fields.items()})
+    return None
+
+
+def _set(draft: _Draft, name: str, value: Any, said: str, result: tuple[Span | None, str]) -> Span | None:
+    """Set one field of the last tumour to a value that was found, or drop it."""
+    tumours = draft.content["tumours"]
+    label = f"tumours.{len(tumours) - 1}.{name}"
+    span, reason = result
+    if span is None:
+        draft.drop(label, said, reason)
+    elif not draft.accepts(tumours=[*tumours[:-1], {**tumours[-1], name: value}]):
+        draft.drop(label, said, _CONTRADICTS)
+        span = None
+    return span
+
+
+def _add_place(draft: _Draft, entry: TumourAnswer, quoted: Span, fields: dict[str, Span]) -> None:
+    """Site, side and count of the last tumour."""
+    reading = draft.reading
+    claims: list[tuple[str, Any, str, Span | None, str]] = []
+    if stated(entry.site):
+        claims.append(("site", entry.site, entry.site, site_at(reading, quoted, entry.site), "the site is not named"))
+    if stated(entry.side):
+        claims.append(("side", entry.side, entry.side, side_at(reading, quoted, entry.side), "the side is not named"))
+    if stated(entry.count):
+        count = int(entry.count) if re.fullmatch(r"\d{1,2}", entry.count.strip(), re.ASCII) else 0
+        place = count_at(reading, quoted, count)
+        claims.append(("count", count, _shown(entry.count), place, "the text states no such number"))
+    for name, value, said, place, reason in claims:
+        span = _set(draft, name, value, said, (place, reason))
+        if span is not None:
+            fields[name] = span
+
+
+def _add_size(draft: _Draft, entry: TumourAnswer, quoted: Span, fields: dict[str, Span]) -> None:
+    if not stated(entry.size):
+        return
+    claim = (entry.size, entry.size_unit)
+
+    def check(reading: Reading, span: Span) -> str:
+        return size_check(reading, span, quoted, claim)
+
+    result = draft.find(entry.size_quote, check)
+    size_mm = round((number(entry.size) or 0.0) * MM_OF.get(entry.size_unit, 1.0), 4)
+    if result[0] is not None and size_mm > plausible_mm(entry.organ):
+        result = None, "larger than such a tumour can be"
+    span = _set(draft, "size_mm", size_mm, _shown(entry.size), result)
+    if span is not None:
+        fields["size_mm"] = span
+
+
+def _add_stages(draft: _Draft, entry: TumourAnswer, fields: dict[str, Span]) -> None:
+    for letter, stage in (("t", entry.t), ("n", entry.n), ("m", entry.m)):
+        if not stated(stage):
+            continue
+
+        def check(reading: Reading, span: Span, letter: str = letter, stage: str = stage) -> str:
+            return stage_check(reading, span, letter, stage)
+
+        span = _set(draft, f"{letter}_stage", stage, stage, draft.find(entry.stage_quote, check))
+        if span is not None:
+            fields[f"{letter}_stage"] = span
+
+
+def _add_organ(draft: _Draft, entry: OrganAnswer) -> None:
+    """Add one absent or enlarged organ."""
+    part = f"{entry.state}_organs"
+    if not stated(entry.organ):
+        return
+
+    def check(reading: Reading, span: Span) -> str:
+        return state_check(reading, span, entry.state, entry.organ)
+
+    span, reason = draft.find(entry.quote, check)
+    known = draft.content.get(part, [])
+    if span is None:
+        draft.drop(part, entry.organ, reason)
+    elif entry.organ not in known and draft.accepts(**{part: [*known, entry.organ]}):
+        draft.spans[f"{part}.{entry.organ}"] = span
+    elif entry.organ not in known:
+        draft.drop(part, entry.organ, _CONTRADICTS)
+
+
+def _evidence(draft: _Draft, prompt: Prompt) -> tuple[Evidence, ...]:
+    """Evidence in the order of the fields; organs are numbered as the prompt has them."""
+    numbered = {
+        f"{part}.{name}": f"{part}.{index}"
+        for part in ("absent_organs", "enlarged_organs")
+        for index, name in enumerate(getattr(prompt, part))
+    }
+    return tuple(Evidence(numbered.get(name, name), *span) for name, span in draft.spans.items())
+
+
+def _parsed(content: dict[str, Any]) -> Prompt | None:
+    try:
+        return parse_prompt(content)
+    except InputError:
+        return None

@@ -1,0 +1,87 @@
+"""A text prepared for checking: its languages, tokens, sentences, and the known words in it."""
+
+import re
+
+from prompts.grounding.quotes import Folded, Span, fold, locate
+from prompts.grounding.words import Token, Word, find_words, languages_of, tokens_of
+
+__all__ = ["Reading"]
+
+_BREAK = re.compile(
+    r"[.!?](?=[\s\"')\]]|$)|\n\s*\n|[•·]|\n(?=\s*(?:[-*]\s|\d{1,2}[.)]\s|[^\W\d_][\w /&-]{1,40}:))", re.UNICODE
+)
+_ABBREVIATED = re.compile(
+    r"(?:^|[^\w])(?:[^\W\d_]|ca|dr|vs|no|nr|st|approx|max|min|incl|inkl|bzw|resp|fig|evtl|ggf|env|aprox|zn|z\.n|s\.p)$",
+    re.IGNORECASE,
+)
+_HEADING = re.compile(r"(?:^|\n|\.)[ \t]*(?P<title>[^\W\d_][\w /&,-]{1,40}):")
+
+
+class Reading:
+    """One text, read once; everything derived from it is made when first asked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens: list[Token] = tokens_of(text)
+        self.languages = languages_of(self.tokens)
+        self._folded: Folded | None = None
+        self._words: dict[str, list[Word]] = {}
+        self._sentences = _sentences(text)
+
+    def locate(self, quote: str) -> list[Span]:
+        """Places of a quote."""
+        if self._folded is None:
+            self._folded = fold(self.text)
+        return locate(self.text, self._folded, quote)
+
+    def words(self, kind: str, span: Span | None = None) -> list[Word]:
+        """Known words of one kind; those inside a span, if one is given."""
+        if kind not in self._words:
+            self._words[kind] = find_words(kind, self.tokens, self.languages)
+        found = self._words[kind]
+        return found if span is None else [word for word in found if span[0] <= word.start and word.end <= span[1]]
+
+    def means(self, kind: str, span: Span) -> set[str]:
+        """What words of one kind say inside a span."""
+        return {word.means for word in self.words(kind, span)}
+
+    def sentence(self, span: Span) -> Span:
+        """The sentences that a span touches, as one span."""
+        touched = [part for part in self._sentences if part[0] < span[1] and span[0] < part[1]]
+        return (min(touched[0][0], span[0]), max(touched[-1][1], span[1])) if touched else span
+
+    def following(self, span: Span) -> Span:
+        """The sentences that a span touches and the one after them."""
+        end = self.sentence(span)[1]
+        rest = [part for part in self._sentences if part[0] >= end]
+        return self.sentence(span)[0], rest[0][1] if rest else end
+
+    def heading(self, span: Span) -> Span | None:
+        """The title of the paragraph that a span stands in ("Kidneys: ..."), None if it has none."""
+        before = self.text[: span[0]]
+        start = before.rfind("\n\n") + 1
+        titles = list(_HEADING.finditer(before, start))
+        return titles[-1].span("title") if titles else None
+
+    def between(self, low: int, high: int) -> list[Token]:
+        """Tokens between two places."""
+        return [token for token in self.tokens if low <= token.start and token.end <= high]
+
+    def distance(self, first: Span | Word, second: Span | Word) -> int:
+        """Number of tokens between two spans, 0 if they touch or overlap."""
+        a, b = sorted((tuple(first[-2:]), tuple(second[-2:])))
+        return len(self.between(a[1], b[0]))
+
+
+def _sentences(text: str) -> list[Span]:
+    parts: list[Span] = []
+    start = 0
+    for stop in _BREAK.finditer(text):
+        if stop[0] == "." and _ABBREVIATED.search(text, max(0, stop.start() - 9), stop.start()):
+            continue
+        if stop.end() > start:
+            parts.append((start, stop.end()))
+            start = stop.end()
+    if start < len(text):
+        parts.append((start, len(text)))
+    return parts

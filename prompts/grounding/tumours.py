@@ -1,0 +1,177 @@
+"""Checks of a claimed tumour: its word, organ, site, side, count, size and stage in the text.
+
+An organ counts as named where a word of `words.toml`, the lexicon or the anatomy table names it, in the
+language of the text or in medical English. An organ that no list knows is not named, so the tumour is
+dropped: an unstated tumour costs a report, a wrong one costs trust.
+"""
+
+import math
+from collections.abc import Iterable
+from functools import cache
+
+from manifests.anatomy import group, sites, structure
+from prompts.grounding.denial import denied, is_secondary, tumour_words
+from prompts.grounding.measures import MM_OF, counts, measures, number, stages
+from prompts.grounding.quotes import Span
+from prompts.grounding.reading import Reading
+from prompts.grounding.words import Word
+from prompts.schema import tumour_organs
+
+__all__ = ["count_at", "names", "organ_at", "plausible_mm", "side_at", "site_at", "size_check", "stage_check"]
+
+_GROWTH_MM = 200.0
+"""How far a tumour may outgrow its organ: adrenal and renal carcinomas of more than 20 cm are rare but known."""
+
+
+def names(word: str, organ: str) -> bool:
+    """Tell whether the meaning of a place word is an organ or a part of it ("lung_upper_lobe" of the lung)."""
+    if word == organ or word in sites(organ):
+        return True
+    return bool(word) and any(name.startswith(f"{word}_") for name in sites(organ))
+
+
+def organ_at(reading: Reading, span: Span, organ: str) -> tuple[Span | None, str]:
+    """Where the text names the organ of a quoted tumour, or None and what is wrong."""
+    around = reading.sentence(span)
+    words = tumour_words(reading, span) or tumour_words(reading, around)
+    if not words:
+        return None, "no word for a tumour"
+    reasons = [denied(reading, word) for word in words]
+    if all(reasons):
+        return None, reasons[0]
+    if any(word.means == organ for word in reading.words("diagnosis", span)):
+        return span, ""
+    places = reading.words("place", span)
+    if not places:
+        places = _nearest(reading, span, around)
+    own = [word for word in places if names(word.means, organ)]
+    if not own:
+        return None, "the organ is not named"
+    if all(is_secondary(reading, word) for word in own):
+        return None, "spread from elsewhere"
+    inside = span[0] <= own[0].start and own[0].end <= span[1]
+    return (span if inside else (own[0].start, own[0].end)), ""
+
+
+def _nearest(reading: Reading, span: Span, around: Span) -> list[Word]:
+    """The places next to a quote that names none: in its sentence, else in the title of its paragraph."""
+    words = reading.words("place", around)
+    before = [word for word in words if word.end <= span[0]]
+    after = [word for word in words if word.start >= span[1]]
+    near = [*before[-1:], *after[:1]]
+    if near:
+        return near
+    title = reading.heading(span)
+    return reading.words("place", title) if title else []
+
+
+def site_at(reading: Reading, span: Span, site: str) -> Span | None:
+    """Where the sentence of a quote names a site; a site of one side needs the word for that side too."""
+    for around in (span, reading.sentence(span)):
+        for word in reading.words("place", around):
+            if word.means == site:
+                return word.start, word.end
+            side = structure(site).side
+            if side and (f"{word.means}_{side}" == site or (word.means == structure(site).group)):
+                found = side_at(reading, (word.start, word.end), side)
+                single = f"{word.means}_{side}" == site
+                if found and single:
+                    return min(word.start, found[0]), max(word.end, found[1])
+    return None
+
+
+def side_at(reading: Reading, span: Span, side: str) -> Span | None:
+    """Where a side is named for a quote: inside it, else beside it; None if the other side is as near."""
+    inside = reading.words("side", span) + _sided_places(reading, span)
+    if inside:
+        own = [word for word in inside if word.means == side]
+        return (own[0].start, own[0].end) if len(own) == len(inside) else None
+    around = reading.sentence(span)
+    words = reading.words("side", around) + _sided_places(reading, around)
+    ranked = sorted(words, key=lambda word: reading.distance(word, span))
+    if not ranked or ranked[0].means != side:
+        return None
+    best = reading.distance(ranked[0], span)
+    tied = any(word.means != side and reading.distance(word, span) == best for word in ranked)
+    return None if tied else (ranked[0].start, ranked[0].end)
+
+
+def _sided_places(reading: Reading, span: Span) -> list[Word]:
+    """Places whose word has a side in it ("RUL")."""
+    found = []
+    for word in reading.words("place", span):
+        side = next((part for part in ("left", "right") if word.means.endswith(f"_{part}")), None)
+        if side:
+            found.append(Word(side, word.start, word.end))
+    return found
+
+
+def count_at(reading: Reading, span: Span, count: int) -> Span | None:
+    """Where a quote, or its sentence, states a number of tumours."""
+    for around in (span, reading.sentence(span)):
+        found = list(counts(reading, around))
+        if found:
+            return next((place for value, place in found if value == count), None)
+    return None
+
+
+def size_check(reading: Reading, quote: Span, tumour: Span, claim: tuple[str, str]) -> str:
+    """What is wrong with a size (number and unit as claimed) at a quote, for a tumour at its quote."""
+    value, unit = number(claim[0]), claim[1]
+    if value is None or unit not in MM_OF:
+        return "no number with a unit"
+    size_mm, reason = value * MM_OF[unit], "number or unit differs from the quote"
+    for found in measures(reading.text, quote):
+        lengths = [number * MM_OF[name] for number, name in found.values if name in MM_OF]
+        if not any(abs(length - size_mm) < 0.05 for length in lengths):
+            continue
+        if max(lengths) - size_mm > 0.05:
+            reason = "not the largest diameter of the quote"
+        else:
+            reason = _no_size(reading, (found.start, found.end), tumour)
+        if not reason:
+            return ""
+    return reason
+
+
+def _no_size(reading: Reading, span: Span, tumour: Span) -> str:
+    """Why a length is not the size of the tumour; "" if nothing speaks against it."""
+    around = reading.sentence(span)
+    for word in reading.words("away", around):
+        close = len(reading.between(min(word.end, span[1]), max(word.start, span[0]))) <= 1
+        if word.means == "before" and word.end <= span[0] and close:
+            return f"{_word(reading, word)} stands before it"
+        if word.means == "after" and word.start >= span[1] and not reading.between(span[1], word.start):
+            return f"{_word(reading, word)} stands after it"
+    places = [word for word in reading.words("place", around) if word.end <= span[0]]
+    if places and places[-1].means == "" and places[-1].start >= tumour[1]:
+        return "the size of something else"
+    low, high = reading.following(tumour)
+    if not (low <= span[0] and span[1] <= high) and not tumour_words(reading, around):
+        return "not beside a tumour"
+    return ""
+
+
+def _word(reading: Reading, word: Word) -> str:
+    """A trigger as its own list has it; never text of the report beyond it."""
+    return f"'{reading.text[word.start : word.end][:20].casefold()}'"
+
+
+def stage_check(reading: Reading, quote: Span, letter: str, stage: str) -> str:
+    """What is wrong with a stage ("T2b" for the letter "t") at a quote."""
+    return "" if stages(reading, quote)[letter] == {stage} else "the quote states no such stage"
+
+
+@cache
+def plausible_mm(organ: str) -> float:
+    """The largest plausible diameter of a tumour: that of a sphere of the organ's volume, and what may outgrow it."""
+    largest = max(
+        (max(structure(name).volume_ml.values(), default=0.0) for name in _members(organ)),
+        default=0.0,
+    )
+    return math.cbrt(6_000.0 * largest / math.pi) + _GROWTH_MM
+
+
+def _members(organ: str) -> Iterable[str]:
+    assert organ in tumour_organs(), organ
+    return {*sites(organ), *(entry.name for entry in group(organ))}
