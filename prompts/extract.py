@@ -1,15 +1,16 @@
 """From reports to rows: what an extractor found, audited against the text once more, or a reject with its reason."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from manifests.errors import InputError
 from prompts.extraction import Dropped, Extraction
 from prompts.grounding import verify
 from prompts.render import TEMPLATE_VERSION, render
 from prompts.rules import RULES_VERSION, extract
-from prompts.schema import parse_prompt
-from prompts.sources import Reject, Report, report_hash
+from prompts.schema import Prompt, parse_prompt
+from prompts.sources import Reject, Report, Stated, report_hash
 from prompts.table import Evidence, PromptRow
 
 __all__ = ["audited", "make_reject", "make_row", "read_by_rules"]
@@ -24,8 +25,11 @@ def read_by_rules(reports: Iterable[Report], *, keep_text: bool = False) -> Iter
 
 
 def make_row(report: Report, extraction: Extraction, extractor: str, *, keep_text: bool = False) -> PromptRow:
-    """Make the row of a report; what the audit does not find in its text is dropped first."""
-    found = audited(report.text, extraction)
+    """Make the row of a report; what the audit does not find in its text is dropped first.
+
+    What the source states beside the text fills what the text leaves open, with a flag in place of a span.
+    """
+    found = _completed(audited(report.text, extraction), report.attributes)
     return PromptRow(
         found.prompt,
         render(found.prompt),
@@ -57,6 +61,31 @@ def audited(text: str, extraction: Extraction) -> Extraction:
         seen |= {item.field for item in failed}
         extraction = _without(extraction, failed, again)
     return extraction
+
+
+def _completed(extraction: Extraction, attributes: Mapping[str, Stated]) -> Extraction:
+    """Add what columns state; the text wins, and a difference is a flag."""
+    for field, value in attributes.items():
+        part, _, name = field.partition(".")
+        content = extraction.prompt.model_dump()
+        said = content[part][name]
+        prompt = extraction.prompt
+        if said is None:
+            content[part][name] = value
+            prompt, note = _tried(prompt, content, f"{field}={value}")
+        elif said != value:
+            note = f"{field}: text {said}, source {value}"
+        else:
+            continue
+        extraction = replace(extraction, prompt=prompt, flags=(*extraction.flags, note))
+    return extraction
+
+
+def _tried(prompt: Prompt, content: dict[str, Any], what: str) -> tuple[Prompt, str]:
+    try:
+        return parse_prompt(content), f"{what}: stated beside the text"
+    except InputError:
+        return prompt, f"{what}: stated beside the text, contradicts it"
 
 
 def _without(extraction: Extraction, failed: Sequence[Dropped], again: set[str]) -> Extraction:

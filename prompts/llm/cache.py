@@ -6,6 +6,7 @@ acknowledged, it survives a kill of the process and a loss of power.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
@@ -78,7 +79,7 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader = self._connect()
-        with _explained(path):
+        with _explained(path, self._reader):
             _prepare(self._reader, path)
         self._writer = self._connect()
         self._queue: queue.SimpleQueue[tuple[Sequence[Statement], Future[None]] | None] = queue.SimpleQueue()
@@ -165,11 +166,12 @@ class Cache:
             connection = sqlite3.connect(
                 self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=64
             )
-            connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.OperationalError as error:
             raise LocationError(
                 f"cache {self.path}", got=str(error), need="a file that can be written", do="Choose another --cache."
             ) from error
+        with _explained(self.path, connection):
+            connection.execute("PRAGMA synchronous = FULL")
         return connection
 
     def _enqueue(self, statements: Sequence[Statement]) -> "Future[None]":
@@ -237,10 +239,17 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Put SQLite's errors into the tree: what the disk does is one thing, what the file holds another."""
+def _explained(path: Path, opening: sqlite3.Connection | None = None) -> Iterator[None]:
+    """Put SQLite's errors into the tree: what the disk does is one thing, what the file holds another.
+
+    A connection that is `opening` is closed on any error.
+    """
     try:
-        yield
+        with contextlib.ExitStack() as stack:
+            if opening:
+                stack.callback(opening.close)
+            yield
+            stack.pop_all()
     except sqlite3.OperationalError as error:
         raise StorageError(
             f"cache {path}",
