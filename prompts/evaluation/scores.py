@@ -14,6 +14,8 @@ from prompts.schema import Prompt
 __all__ = ["Evaluation", "FieldScores", "Pair", "cohen_kappa", "evaluate"]
 
 _RESAMPLES = 2000
+_WEIGHTS = 1_000_000
+"""Numbers of the bootstrap that are in memory at once."""
 _UNSTATED = "unstated"
 
 
@@ -166,7 +168,9 @@ def _bootstrap(counts: Int[np.ndarray, "reports 5"], seed: int) -> tuple[float, 
     if not n or not counts[:, :4].any():
         return None
     rng = np.random.default_rng(seed)
-    totals = np.stack([counts[rng.integers(n, size=n)].sum(axis=0) for _ in range(_RESAMPLES)])
+    at_once = max(1, min(_RESAMPLES, _WEIGHTS // n))
+    sizes = [min(at_once, _RESAMPLES - done) for done in range(0, _RESAMPLES, at_once)]
+    totals = np.concatenate([rng.multinomial(n, np.full(n, 1 / n), size=size) @ counts for size in sizes])
     f1 = _f1(totals)
     low, high = np.quantile(f1[np.isfinite(f1)], (0.025, 0.975))
     return float(low), float(high)
