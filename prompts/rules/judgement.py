@@ -17,7 +17,7 @@ _SUBJECT = re.compile(
     re.IGNORECASE,
 )
 _LINKED = re.compile(
-    r"[\s,:;-]{0,4}(?:(?:a|an|the|either|most|very|more|with|of|in|to|be|being|as|large|small|old|right|left|renal|hepatic|pulmonary|splenic|adrenal|solitary|giant|complex|ruptured"
+    r"[\s,:;-]{0,4}(?:(?:a|an|the|appearances?|features|diagnosis|presence|his|her|either|most|very|more|with|of|in|to|be|being|as|large|small|old|right|left|renal|hepatic|pulmonary|splenic|adrenal|solitary|giant|complex|ruptured"
     r"|organi[sz]ed|organi[sz]ing|chronic|acute|subacute|cavernous|possible|fat-poor|lipid-poor|lipid-rich|benign|typical|atypical|primary|known|evolving|liver|lung|kidney)[\s-]+){0,5}",
     re.IGNORECASE,
 )

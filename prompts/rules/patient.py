@@ -13,15 +13,15 @@ _NOUN = r"(?:man|woman|male|female|person|patient|boy|girl|gentleman|lady|indivi
 _UNITS = {"y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 _AGE = re.compile(
     r"(?<![\d.,/-])(?P<value>\d{1,3}(?:\.\d{1,2})?)[\s-]{0,3}"
-    r"(?:(?P<unit>years?|yrs?|yr|months?|weeks?|wks?|days?|y|mo)\.?[\s-]{0,3}(?:old\b|of\s+age\b)|(?P<short>y\.?\s?/?\s?o\.?)(?![a-z]))"
+    r"(?:(?P<unit>years?|yrs?|yr|months?|weeks?|wks?|days?|y|mo)\.?[\s-]{0,3}(?:old\b|of\s+age\b)|(?P<short>y\.?\s?/?\s?o\.?)(?![a-z])|(?P<bare>y|yrs?|years?)(?=,?\s(?:fe)?male\b))"
     r"|\bage[d:]?\s{0,3}(?:of\s+|is\s+|:\s*|was\s+)?(?P<aged>\d{1,3}(?:\.\d{1,2})?)(?![\d.]*\s?(?:cm|mm|%|kg|days|weeks|months|-|to\b|\d|and\b))"
-    r"|(?<![\d.,/-])(?P<lettered>\d{1,2})\s?[-/]?\s?(?=[MF]\b(?![-\s]?\d|-?\s?FDG|-[A-Z]))"
+    r"|(?<![\d.,/-])(?<![A-Za-z])(?P<lettered>\d{2})\s?[-/]?\s?(?=[MF]\b(?!\s?(?:catheter|french|drain|sheath|pigtail|stent|needle|tube|guid)|[-\s]?\d|-?\s?FDG|-[A-Z]))"
     r"|\b[MF]\s?[-/,]\s?(?P<after>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
     r"|\b(?:[mM]an|[wW]oman|[mM]ale|[fF]emale|[lL]ady|[gG]entleman|[pP]atient|[pP]t)[,:]\s?(?:aged\s)?(?P<noun>\d{2})(?=\s?(?:[,;.]|y\b|years?\b|yrs?\b)(?!\d))"
     r"|(?<![\d.,/-])(?P<years>\d{1,3})[\s-](?:year|yr)s?(?:[\s-]old)?[\s-](?=(?:\w+\s)?(?:man|woman|male|female|lady|gentleman|boy|girl|patient)\b)",
     re.IGNORECASE,
 )
-_AGE_HINTS = ("old", "age", "y/o", "yo", "y.o", "y o")
+_AGE_HINTS = ("old", "age", "y/o", "yo", "y.o", "y o", "y male", "y female", "yr")
 _LETTER_HINT = re.compile(
     r"\d\s?[-/]?\s?[MF]\b|\b[MF]\s?[-/,]\s?\d|(?:man|woman|male|lady|patient|pt)[,:]\s?\d|year", re.IGNORECASE
 )
@@ -49,7 +49,7 @@ _RACE_LABEL = re.compile(r"\b(?:race|ethnicity)\s{0,2}(?:[:=]|is)?\s{0,2}$", re.
 _CLEAR_RACES = ("caucasian", "african american", "african-american", "black or african american", "of other race")
 _SHORT_SEX = re.compile(
     r"(?:\b[sS]ex\s{0,2}[:=]?\s{0,2}|\b[gG]ender\s{0,2}[:=]?\s{0,2}"
-    r"|(?<!\d)\d{1,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,2})(?P<sex>[MF])\b(?![-\s.]?\d|-?\s?FDG|-[A-Z])"
+    r"|(?<![\w.,])\d{2,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,2})(?P<sex>[MF])\b(?!\s?(?:catheter|french|drain|sheath|pigtail|stent|needle|tube|guid)|[-\s.]?\d|-?\s?FDG|-[A-Z])"
     r"|\b(?P<first>[MF])\s?[-/,]\s?\d{1,3}(?!\d|[.,]?\d|\s?(?:cm|mm))"
 )
 _OTHER_PERSON = re.compile(

@@ -107,7 +107,14 @@ def _choose(part: Clause, mention: Mention) -> Mention | None:
     if inside:
         return inside[0]
     loose = [place for place, state in before if state not in ("reach", "owned") and place.means.place != "?"]
-    return loose[-1] if loose and mention.means.tumour != "lymphoma" else None
+    return loose[-1] if loose and _speaks_of(part, loose[-1], mention) else None
+
+
+def _speaks_of(part: Clause, place: Mention, mention: Mention) -> bool:
+    """Tell whether a tumour word may belong to a place that stands farther before it in the clause."""
+    if mention.means.tumour == "mass":
+        return not any(m.means.benign and place.end <= m.start < mention.start for m in part.mentions)
+    return mention.means.tumour != "lymphoma"
 
 
 def _part_of(near: Mention, inside: list[Mention]) -> bool:
@@ -136,7 +143,9 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
     state = "reach" if start and _PAIRED.match(part.text, start) else ""
     mentions = [m for m in part.mentions if start <= m.start < end]
     for index, m in enumerate(mentions):
-        if m.means.relation:
+        if m.means.relation and start and index == 0 and m.text.lower() == "from" and m.start - start <= 1:
+            state = "origin"
+        elif m.means.relation:
             state = _next_state(state, m.means.relation, m.text.lower())
         if m.means.place is not None and not (m.means.tumour and m.means.tumour != "strong"):
             following = mentions[index + 1] if index + 1 < len(mentions) else None

@@ -12,7 +12,7 @@ __all__ = ["read_study"]
 
 _FILLERS = re.compile(
     r"(?:\b(?:of|the|scans?|images?|imaging|through|his|her|contrast|enhanced|axial|coronal|sagittal|cts?|computed|tomograph(?:y|ic)|and|in|at|for|a|an"
-    r"|multi[ -]?detector|sections?|slices?|reconstruct(?:ion|ed)|views?|cuts?|mdct|cect|study|examination|high|resolution|helical|spiral|post|pre)\b|[\s,./()-])*"
+    r"|multi[ -]?detector|sections?|slices?|reconstruct(?:ion|ed)|views?|cuts?|mdct|cect|study|examination|high|neck|head|whole|entire|lower|resolution|helical|spiral|post|pre)\b|[\s,./()-])*"
 )
 _DELAY = re.compile(
     r"(?<![\d.])(?P<low>\d{1,3})(?:\s?(?:-|\u2013|to)\s?(?P<high>\d{1,3}))?[\s-]?(?P<unit>s|sec|secs|seconds?|min|mins|minutes?)\b"
@@ -50,8 +50,10 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         for m in part.mentions
         if m.means.contrast_phase
     ]
-    if "contrast" in draft.lower and (given := _NOT_GIVEN.search(draft.text)):
-        found.append(("native", given.span()))
+    if "contrast" in draft.lower:
+        absent = [match.span() for match in _NOT_GIVEN.finditer(draft.text)]
+        found = [item for item in found if not any(low <= item[1][0] < high for low, high in absent)]
+        found += [("native", span) for span in absent]
     if any(unit in draft.lower for unit in ("sec", "min", "0 s", "5 s", "0s")):
         found += _delays(draft.text)
     kinds = {phase for phase, _ in found}

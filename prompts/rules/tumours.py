@@ -132,7 +132,8 @@ def _merge(finding: Finding, earlier: Sequence[Finding]) -> Finding:
         agree = all(_compatible(other.fields.get(name), finding.fields.get(name)) for name in ("site", "count"))
         if agree and _compatible(_side(other), _side(finding)):
             for name, value in finding.fields.items():
-                other.state(name, value, finding.spans[name])
+                if name != "side" or other.fields.get("site") is None:
+                    other.state(name, value, finding.spans[name])
             return other
     return finding
 
