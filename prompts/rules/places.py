@@ -147,7 +147,7 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
             state = "origin"
         elif m.means.relation:
             state = _next_state(state, m.means.relation, m.text.lower())
-        if m.means.place is not None and not (m.means.tumour and m.means.tumour != "strong"):
+        if m.means.place is not None and not (m.means.tumour and m.means.tumour != "strong") and not _is_stage(part, m):
             following = mentions[index + 1] if index + 1 < len(mentions) else None
             if _only_names_another(part, m, following):
                 yield m._replace(means=_ELSEWHERE), state
@@ -162,6 +162,18 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
 
 
 _ELSEWHERE = Meaning(place="")
+_STAGED = re.compile(r"\b(?:stage|staged|staging|tnm)\W{0,3}(?:as\s)?$", re.IGNORECASE)
+_NODES = re.compile(r"[\s,/]{0,2}[cp]?[NM][0-3X]")
+
+
+def _is_stage(part: Clause, place: Mention) -> bool:
+    """Tell whether "T2" is a class of the TNM here and no vertebra."""
+    if not (place.means.place or "").startswith("vertebrae") or not place.text.startswith("T"):
+        return False
+    staged = _STAGED.search(part.text, max(0, place.start - 12), place.start)
+    return staged is not None or _NODES.match(part.text, place.end) is not None
+
+
 _BED = re.compile(r"\s(?:bed|lodge|loge|fossa|hilum|hilus|stump|remnant)\b", re.IGNORECASE)
 
 
