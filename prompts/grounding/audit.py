@@ -10,7 +10,7 @@ from typing import Any
 
 from prompts.extraction import Dropped, Extraction
 from prompts.grounding.denial import denied, tumour_words
-from prompts.grounding.patient import region_of
+from prompts.grounding.patient import phases, region_of
 from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
 from prompts.grounding.tumours import names
@@ -110,7 +110,7 @@ def _race(reading: Reading, span: Span, value: str) -> bool:
 
 
 def _phase(reading: Reading, span: Span, value: str) -> bool:
-    return value in reading.means("phase", span)
+    return value in phases(reading, span)
 
 
 def _region(reading: Reading, span: Span, value: str) -> bool:

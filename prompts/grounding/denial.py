@@ -7,6 +7,7 @@ from prompts.grounding.words import Word
 __all__ = ["denied", "is_secondary", "tumour_words"]
 
 _BEFORE_TOKENS, _AFTER_TOKENS, _HISTORY_TOKENS = 14, 14, 8
+_PAST_OR_OPEN = {"history", "past", "family", "possible"}
 _SECONDARY_STEMS = ("metast", "metást", "métast", "second", "deposit", "fili", "uitzaai", "absied", "tochter")
 
 
@@ -33,7 +34,7 @@ def denied(reading: Reading, word: Span | Word) -> str:
             return "denied"
         if trigger.means == "after" and not before and gap <= _AFTER_TOKENS and "," not in reading.text[low:high]:
             return "denied"
-        if trigger.means == "history" and before and gap <= _HISTORY_TOKENS:
+        if trigger.means in _PAST_OR_OPEN and before and gap <= _HISTORY_TOKENS:
             return "past or open"
     return "past or open" if reading.text[end:].lstrip(" )").startswith("?") else ""
 
@@ -59,10 +60,12 @@ def _cut(triggers: list[Word], trigger: Word, low: int, high: int) -> bool:
 
 
 def is_secondary(reading: Reading, place: Word) -> bool:
-    """Tell whether a place is only where something spread to: "liver metastases", "metastases to the liver"."""
+    """Tell whether a place is only reached: "liver metastases", "metastases to the liver", "invading the liver"."""
     around = reading.sentence((place.start, place.end))
     primary = tumour_words(reading, around)
     followed = any(0 <= reading.distance(place, word) <= 1 and word.start >= place.start for word in primary)
+    if any(place.start - w.end >= 0 and reading.distance(w, place) <= 2 for w in reading.words("relation", around)):
+        return True
     for word in reading.words("tumour", around):
         if word.means != "secondary":
             continue

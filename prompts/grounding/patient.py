@@ -11,7 +11,7 @@ from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
 from prompts.llm.answer import NOT_STATED
 
-__all__ = ["Check", "age", "body", "phase", "race", "region", "region_of", "sex", "sexes", "stated"]
+__all__ = ["Check", "age", "body", "phase", "phases", "race", "region", "region_of", "sex", "sexes", "stated"]
 
 Check = Callable[[Reading, Span], str]
 
@@ -91,8 +91,10 @@ def phase(value: str) -> Check:
     """Check of a contrast phase; where the text names several, none is stated."""
 
     def check(reading: Reading, span: Span) -> str:
-        if value not in reading.means("phase", span):
+        if value not in phases(reading, span):
             return "no word for this phase in the quote"
+        if value == "native" and value not in reading.means("phase"):
+            return ""
         named = {w.means for w in reading.words("phase") if _of_scan(reading, (w.start, w.end))}
         if value not in named:
             return "the words do not describe the scan"
@@ -101,8 +103,16 @@ def phase(value: str) -> Check:
     return check
 
 
+def phases(reading: Reading, span: Span) -> set[str]:
+    """Phases that a span names; a denied contrast medium ("contrast material is not given") is the native one."""
+    found = reading.means("phase", span)
+    if "contrast" in reading.means("cue", span) and reading.means("negation", span) & {"before", "after"}:
+        found.add("native")
+    return found
+
+
 def _of_scan(reading: Reading, span: Span) -> bool:
-    return bool(reading.means("cue", reading.sentence(span)) & {"scan", "phase"})
+    return bool(reading.means("cue", reading.sentence(span)) & {"scan", "phase", "contrast"})
 
 
 _WHOLE = {

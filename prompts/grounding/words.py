@@ -95,6 +95,9 @@ def _english(kind: str) -> Iterator[tuple[str, str]]:
     elif kind == "tumour":
         means = {"strong": "primary", "mass": "primary", "secondary": "secondary", "innocent": "innocent"}
         yield from ((w, means[name]) for name, words in lexicon("tumour").items() if name in means for w in words)
+    elif kind == "relation":
+        # the short prepositions among them also stand before the place of a tumour
+        yield from ((word, "reach") for word in lexicon("relation")["reach"] if len(word) > 7)
     elif kind == "number":
         yield from ((word, str(value)) for word, value in numbers().items())
     elif kind == "sex":

@@ -198,6 +198,9 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
         raise ValueError("a key stands twice")
+    for value in content.values():
+        if isinstance(value, str):
+            value.encode()  # half a surrogate pair is no text, and raises
     return content
 
 
@@ -215,7 +218,6 @@ _PROBLEMS = {
     "extra_forbidden": "is no field of the answer",
     "literal_error": "is not one of the allowed values",
     "string_type": "must be text",
-    "string_unicode": "must be valid text",
     "tuple_type": "must be a list",
     "model_type": "must be an object",
 }
