@@ -21,13 +21,30 @@ _AGE = re.compile(
     r"|(?<![\d.,/-])(?P<years>\d{1,3})[\s-](?:year|yr)s?(?:[\s-]old)?[\s-](?=(?:\w+\s)?(?:man|woman|male|female|lady|gentleman|boy|girl|patient)\b)",
     re.IGNORECASE,
 )
-_AGE_HINTS = ("old", "age", "y/o", "yo", "y.o", "y o", "y male", "y female", "yr")
-_LETTER_HINT = re.compile(
-    r"\d\s?[-/]?\s?[MF]\b|\b[MF]\s?[-/,]\s?\d|(?:man|woman|male|lady|patient|pt)[,:]\s?\d|year", re.IGNORECASE
+_AGE_HINTS = (
+    " old",
+    "-old",
+    "year",
+    "yr",
+    " age",
+    "age:",
+    "age ",
+    "aged",
+    "y/o",
+    "yo ",
+    "yo,",
+    "yo.",
+    "yo-",
+    "y.o",
+    "y o",
+    "y male",
+    "y female",
 )
+_NOUN_HINTS = ("man,", "man:", "male,", "male:", "lady,", "lady:", "patient,", "patient:", "pt,", "pt:")
+_LETTER = re.compile(r"[MF]\b")
 _NO_AGE = re.compile(
-    r"(?:over|under|above|below|than|least|mean|median|average|range|between|from|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
-    r"donor|aunt|uncle|deviations?\s+for|scan|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~])\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
+    r"(?<![a-z])(?:over|under|above|below|than|least|mean|median|average|range|between|from|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
+    r"donor|aunt|uncle|deviations?\s+for|scan\s+at|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~])\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(r"\b(?:patients|men|women|children|subjects|cohort)\b", re.IGNORECASE)
@@ -73,7 +90,8 @@ def read_patient(draft: Draft, parts: Sequence[Clause]) -> None:
 
 def _read_age(draft: Draft) -> None:
     text = draft.text
-    if not (any(hint in draft.lower for hint in _AGE_HINTS) or _LETTER_HINT.search(text)):
+    hints = (*_AGE_HINTS, *_NOUN_HINTS)
+    if not (any(hint in draft.lower for hint in hints) or draft.lower.endswith("yo") or _LETTER.search(text)):
         return
     for found in _AGE.finditer(text):
         value = next(found[name] for name in _AGE_GROUPS if found[name])
@@ -102,7 +120,7 @@ def _read_sex(draft: Draft, mentions: Sequence[Mention]) -> None:
             draft.state("patient.sex", pool[0].means.sex, (pool[0].start, pool[0].end))
     if nouns:
         return
-    short = _SHORT_SEX.search(draft.text)
+    short = _SHORT_SEX.search(draft.text) if _LETTER.search(draft.text) else None
     if short:
         name = "sex" if short["sex"] else "first"
         draft.state("patient.sex", {"M": "male", "F": "female"}[short[name]], short.span(name))

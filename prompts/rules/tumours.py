@@ -24,6 +24,8 @@ _COUNT = re.compile(r"(?:^|[\s(])(?P<digits>\d{1,2})\s{1,3}(?:[a-z-]{1,20}\s{1,3
 _NUMBERED = re.compile(
     r"\b(?:segments?|levels?|stage|grade|case|figure|fig|type|bosniak|rads|no|day|week|phase)\W{0,3}$", re.IGNORECASE
 )
+_SIZE = re.compile(r"\d{1,3}(?:\.\d{1,3})?[\s-]?[cm]m\b", re.IGNORECASE)
+_STAGE_LINE = re.compile(r"[\W_]{0,8}(?:TNM|stag(?:e|ing))\b", re.IGNORECASE)
 _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
 _MOST = 40  # findings; more are a list of something else
 
@@ -37,6 +39,8 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
         subject_end = goes_on(part) if last else 0
         follows = subject_end > 0
         if not (part.live or follows):
+            if _STAGE_LINE.match(part.text):
+                read_stages(part, findings[-1:])
             continue
         own = _own(part, number, findings, dismissed)
         if not own and follows and judged_later(part):
@@ -60,6 +64,8 @@ def _own(part: Clause, number: int, findings: list[Finding], dismissed: set[str]
     """
     own: list[Finding] = []
     for mention in part.mentions:
+        if mention.means.tumour is None and mention.means.diagnosis is None:
+            continue
         if len(findings) >= _MOST:
             break
         for finding in _find(part, mention, number):
@@ -107,11 +113,13 @@ def _state_place(part: Clause, finding: Finding, place: Place, side: str | None)
 
 
 def _read_count(part: Clause, finding: Finding, mention: Mention, place: Place) -> None:
-    """Read a number before the tumour's noun phrase: "two tumours", "a solitary left renal mass"."""
+    """Read a number before the tumour's noun phrase: "two tumours", "a solitary left renal mass", "Liver: two masses"."""
     head = min(mention.start, max(place.organ_span[0], 0))  # a heading stands before the clause
+    if any(m.means.number and head < m.start < mention.start for m in part.mentions):
+        head = mention.start
     words = [m for m in part.mentions if m.means.number and m.end <= head]
     if words:
-        between = part.text[words[-1].end : head]
+        between = _SIZE.sub("", part.text[words[-1].end : head])
         if len(between.split()) <= 3 and not re.search(r"[,.:(%/]|\bof\b", between):
             span = (part.start + words[-1].start, part.start + words[-1].end)
             finding.state("count", words[-1].means.number, span)
