@@ -97,6 +97,55 @@ def test_the_same_rows_in_every_format(tmp_path):
     assert results["t.csv"][1][1].patient == Patient(sex="male")
 
 
+def test_numbers_that_may_be_two_things_are_rejects(tmp_path):
+    cells = {"1,234": None, "1_000": None, "4,5": 4.5, "12,25": 12.25, "0,125": 0.125, "45": 45.0}
+    rows = "".join(f'{row};"{cell}"\n' for row, cell in enumerate(cells))
+    mapped = _mapped(tmp_path / "t.csv", "id;size_mm;organ\n" + rows.replace("\n", ";liver\n"))
+    found = {int(name): prompt.tumours[0].size_mm for name, prompt in mapped.prompts}
+    assert found == {row: size for row, size in enumerate(cells.values()) if size}
+
+
+def test_kits23_writes_na_for_benign_tumours(tmp_path):
+    row = {
+        "case_id": "c",
+        "gender": "transgender_male_to_female",
+        "age_at_nephrectomy": ">=90",
+        "radiographic_size": 2.4,
+    }
+    stages = {"pathology_t_stage": "na", "pathology_n_stage": "x", "pathology_m_stage": None}
+    other = {"case_id": "d", "gender": "female", "age_at_nephrectomy": 44, "radiographic_size": None}
+    mapped = _mapped(
+        tmp_path / "kits23.json",
+        json.dumps([row | stages, other | dict(zip(stages, ["3", "1", "0"], strict=True))]),
+        "kits23",
+    )
+    assert [prompt for _, prompt in mapped.prompts] == [
+        Prompt(patient=Patient(age_years=90), tumours=(Tumour(organ="kidney", size_mm=24),)),
+        Prompt(
+            patient=Patient(age_years=44, sex="female"),
+            tumours=(Tumour(organ="kidney", t_stage="T3", n_stage="N1", m_stage="M0"),),
+        ),
+    ]
+
+
+def test_gdc_takes_the_primary_diagnosis_alone(tmp_path):
+    head = (
+        "cases.submitter_id\tproject.project_id\tdiagnoses.classification_of_tumor\tdiagnoses.ajcc_pathologic_t"
+        "\tdiagnoses.tissue_or_organ_of_origin\tdemographic.race\n"
+    )
+    rows = "A\tCPTAC-3\tmetastasis\tT4\tLiver\tUnknown\nA\tCPTAC-3\tprimary\tTis (DCIS)\tSigmoid colon\tasian\n"
+    rows += "B\tCPTAC-3\tPrior primary\tT1\tLung, NOS\twhite\nC\tCPTAC-3\t'--\tT2 NOS\tC64.9\tnot reported\n"
+    mapped = _mapped(tmp_path / "clinical.tsv", head + rows, "gdc-clinical")
+    assert {name: prompt.tumours[0] for name, prompt in mapped.prompts} == {
+        "A": Tumour(organ="colon", site="colon_sigmoid", t_stage="Tis"),
+        "C": Tumour(organ="kidney", t_stage="T2"),
+    }
+    assert [reject.reason.partition(": ")[2] for reject in mapped.rejects] == [
+        "a metastasis, not the primary tumour",
+        "an earlier primary tumour",
+    ]
+
+
 def test_gdc_names_of_both_versions(tmp_path):
     old = (
         "case_submitter_id\tproject_id\tgender\trace\tage_at_diagnosis\tajcc_pathologic_t\ttissue_or_organ_of_origin\n"
@@ -218,16 +267,17 @@ def _run(*arguments):
 
 def test_the_commands_end_to_end(tmp_path):
     table, out, more = tmp_path / "t.csv", tmp_path / "p.parquet", tmp_path / "s.parquet"
-    table.write_text(GOOD + "a,63,F,,kidney,kidney_left,45,T1b\nb,70,M,,toe,,4,\n")
+    good = "".join(f"a{age},{age},F,,kidney,kidney_left,45,T1b\n" for age in range(60, 66))
+    table.write_text(f"{GOOD}{good}b,70,M,,toe,,4,\n")
     done = json.loads(_run("from-table", table, "--out", out, "--json").stdout)
-    assert (done["prompts"], done["rejected"]) == (1, 1)
+    assert (done["prompts"], done["rejected"]) == (6, 1)
     assert json.loads((tmp_path / "p.rejects.jsonl").read_text())["id"] == "b"
     assert json.loads(_run("sample", out, "--n", 5, "--out", more, "--json").stdout)["tumour_organs"] == {"kidney": 5}
     assert json.loads(_run("sample", "--n", 4, "--out", more, "--json").stdout)["prompts"] == 4
     reports = tmp_path / "r.csv"
     reports.write_text("report\nA 63-year-old woman diagnosed with colon cancer.\n")
     assert _run("extract", reports, "--text-column", "report", "--out", more).exit_code == 0
-    assert "63-year-old woman" in _run("show", more).stdout
+    assert "colon" in _run("show", more).stdout
     row = read_prompts(more)[0]
     assert row.prompt.tumours == (Tumour(organ="colon"),)
     assert {item.field for item in row.evidence} == {"patient.age_years", "patient.sex", "tumours.0.organ"}
