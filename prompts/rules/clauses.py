@@ -57,12 +57,14 @@ _SECTION_OF = {word: section for section, words in _HEADINGS.items() for word in
 _WORDS = "|".join(sorted((re.escape(word) for word in _SECTION_OF), key=len, reverse=True))
 _SECTION = re.compile(rf"[\W_]{{0,12}}({_WORDS})(?:\s{{0,3}}:|[ \t]{{0,3}}(?:\n|$))", re.IGNORECASE)
 _BREAKS = re.compile(
-    r"[.!?•·](?=[\s,\"')\]]|$)(?!\s{0,3}\d{1,4}\s?(?:mm|cm)\b)"
-    r"|(?<=[a-z)])\.(?=[A-Z][a-z])"
-    r"|\n(?=[ \t]{0,9}(?:\n|[-*•·\d]{1,2}[.) \t]|[A-Z]))"
-    r"|[\"”](?=\s?[A-Z•])"
-    rf"|;|(?<=[\s,.])(?=(?:{_WORDS.upper()})\s?:)"
+    r"[.!?\u2022\u00b7\n\"\u201d;]"
+    r"(?:(?<=[.!?\u2022\u00b7])(?=[\s,\"')\]]|$)(?!\s{0,3}\d{1,4}\s?(?:mm|cm)\b)"
+    r"|(?<=[a-z)]\.)(?=[A-Z][a-z])"
+    r"|(?<=\n)(?=[ \t]{0,9}(?:\n|[-*\u2022\u00b7\d]{1,2}[.) \t]|[A-Z]))"
+    r"|(?<=[\"\u201d])(?=\s?[A-Z\u2022])"
+    r"|(?<=;))"
 )
+_HEADING = re.compile(rf"(?<=[\s,.])(?:{_WORDS.upper()})\s?:")
 _ABBREVIATED = re.compile(
     r"(?<!\w)(?:i\.v|e\.g|i\.e|approx|ca|dr|mr|mrs|ms|prof|fig|figs|vs|no|st|p\.o|cf|al|y\.o|yrs|y|o|resp|incl|max|diam|dia|lt|rt|seg|nr|pt)$",
     re.IGNORECASE,
@@ -90,11 +92,14 @@ class Clause:
     topic: Mention | None = None
     live: bool = False
     personal: bool = False
+    _mentions: tuple[Mention, ...] | None = None
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
         """The known phrases of the clause, in reading order."""
-        return mentions_of(self.text)
+        if self._mentions is None:
+            self._mentions = mentions_of(self.text)
+        return self._mentions
 
 
 def clauses(text: str) -> list[Clause]:
@@ -155,9 +160,16 @@ def _ends(text: str) -> Iterator[tuple[int, bool]]:
 
 
 def _stops(text: str) -> Iterator[tuple[int, bool]]:
-    for match in _BREAKS.finditer(text):
-        if match[0] != "." or not _abbreviated(text, match.start()):
-            yield match.end(), match[0] != ";"
+    """Ends of clauses in order: punctuation, new lines, and headings in capitals."""
+    ends = [
+        (match.end(), match[0] != ";")
+        for match in _BREAKS.finditer(text)
+        if match[0] != "." or not _abbreviated(text, match.start())
+    ]
+    if ":" in text:
+        ends += [(match.start(), True) for match in _HEADING.finditer(text)]
+        ends.sort()
+    yield from ends
     yield len(text), True
 
 

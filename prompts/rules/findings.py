@@ -11,7 +11,7 @@ class Finding:
     """A tumour entry in the making.
 
     `heads` are the spans of its tumour words in the clause that last spoke of it, counted from the
-    start of that clause; `spans` are positions in the whole text.
+    start of that clause, which is `clause`; `spans` are positions in the whole text.
     """
 
     sentence: int

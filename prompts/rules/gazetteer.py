@@ -38,8 +38,66 @@ _SECTIONS = (
     "kept",
     "scan",
 )
-_TRIGGERS = ("diagnosis", "tumour", "absent", "absent_sided", "enlarged", "contrast_phase", "region", "scan", "state")
+_TRIGGERS = ("diagnosis", "absent", "absent_sided", "enlarged", "contrast_phase", "scan", "state")
 _PATIENT_TRIGGERS = ("sex", "pronoun", "race")
+# Words so frequent that a phrase is looked for by another of its words.
+_COMMON = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "before",
+        "after",
+        "by",
+        "ct",
+        "for",
+        "from",
+        "has",
+        "have",
+        "in",
+        "is",
+        "it",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "the",
+        "to",
+        "was",
+        "were",
+        "with",
+        "without",
+        "within",
+        "following",
+        "observed",
+        "detected",
+        "seen",
+        "size",
+        "sizes",
+        "normal",
+        "normal:",
+        "image",
+        "images",
+        "left",
+        "right",
+        "upper",
+        "lower",
+        "lobe",
+        "lung",
+        "lungs",
+        "liver",
+        "kidney",
+        "thoracic",
+        "abdominal",
+        "other",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +139,7 @@ class Mention(NamedTuple):
     text: str
 
 
-_Entry = tuple[tuple[str, ...], int, Meaning]
+_Table = tuple[int, dict[tuple[str, ...], Meaning]]
 
 
 def lowered(text: str) -> str:
@@ -95,18 +153,24 @@ def _tokens(text: str) -> tuple[str, ...]:
 
 
 @cache
-def _phrases() -> dict[str, tuple[_Entry, ...]]:
-    """All known phrases by their first token, longest first."""
+def _meanings() -> dict[tuple[str, ...], Meaning]:
+    """What each known phrase means, by its tokens."""
     kinds: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for kind, value, words in _entries():
         for word in words:
             said = kinds[_tokens(word)][kind]
             if value not in said:
                 said.append(value)
-    by_first: dict[str, list[_Entry]] = defaultdict(list)
-    for key in sorted(kinds, key=len, reverse=True):
-        by_first[key[0]].append((key[1:], len(key), _meaning(kinds[key])))
-    return {first: tuple(entries) for first, entries in by_first.items()}
+    return {key: _meaning(said) for key, said in kinds.items()}
+
+
+@cache
+def _phrases() -> dict[str, tuple[_Table, ...]]:
+    """All known phrases by their first token and then by their length, longest first."""
+    tables: dict[str, dict[int, dict[tuple[str, ...], Meaning]]] = defaultdict(lambda: defaultdict(dict))
+    for key, means in _meanings().items():
+        tables[key[0]][len(key)][key] = means
+    return {first: tuple(sorted(by_length.items(), reverse=True)) for first, by_length in tables.items()}
 
 
 def _meaning(said: dict[str, list[str]]) -> Meaning:
@@ -153,19 +217,23 @@ def _place_words() -> dict[str, list[str]]:
 
 
 @cache
-def _first_tokens(kinds: tuple[str, ...]) -> frozenset[str]:
-    """First tokens of the phrases that mean something of these kinds."""
-    return frozenset(
-        first
-        for first, entries in _phrases().items()
-        if any(getattr(means, kind) for _, _, means in entries for kind in kinds)
-    )
+def _telling(kinds: tuple[str, ...], tumours: bool) -> frozenset[str]:
+    """The rarest token of each phrase that means something of these kinds, or names a tumour."""
+    found = set()
+    for key, means in _meanings().items():
+        named = tumours and means.tumour in ("strong", "mass", "lymphoma")
+        if named or any(getattr(means, kind) for kind in kinds):
+            found.add("ca" if "ca" in key else max(key, key=lambda token: (token not in _COMMON, len(token))))
+    return frozenset(found)
 
 
 def triggers(lower: str) -> tuple[bool, bool]:
     """Tell quickly whether a text in lower case may say anything on tumours, organs and the scan, and on the patient."""
     tokens = _TOKEN.findall(lower)
-    return not _first_tokens(_TRIGGERS).isdisjoint(tokens), not _first_tokens(_PATIENT_TRIGGERS).isdisjoint(tokens)
+    return (
+        not _telling(_TRIGGERS, tumours=True).isdisjoint(tokens),
+        not _telling(_PATIENT_TRIGGERS, tumours=False).isdisjoint(tokens),
+    )
 
 
 def scan(lower: str, text: str) -> tuple[Mention, ...]:
@@ -177,8 +245,9 @@ def scan(lower: str, text: str) -> tuple[Mention, ...]:
     for index, token in enumerate(tokens):
         if index < done or token not in known:
             continue
-        for rest, length, means in known[token]:
-            if length == 1 or tuple(tokens[index + 1 : index + length]) == rest:
+        for length, table in known[token]:
+            means = table.get(tuple(tokens[index : index + length]))
+            if means is not None:
                 start, end = matches[index].start(), matches[index + length - 1].end()
                 found.append(Mention(means, start, end, text[start:end]))
                 done = index + length

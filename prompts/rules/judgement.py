@@ -16,6 +16,7 @@ _SUBJECT = re.compile(
     r"|(?:most\s+)?(?:likely|probably|consistent|compatible|representing|represents|suggestive|suspicious|in\s+keeping|favou?r\w*|may|could|differential))\b",
     re.IGNORECASE,
 )
+_TUMOUR_NOUN = re.compile(r"\b(?:mass(?:es)?|tumou?rs?|cancer|carcinoma|neoplasm)$", re.IGNORECASE)
 _LINKED = re.compile(
     r"[\s,:;-]{0,4}(?:(?:a|an|the|appearances?|features|diagnosis|presence|his|her|either|most|very|more|with|of|in|to|be|being|as|large|small|old|right|left|renal|hepatic|pulmonary|splenic|adrenal|solitary|giant|complex|ruptured"
     r"|organi[sz]ed|organi[sz]ing|chronic|acute|subacute|cavernous|possible|fat-poor|lipid-poor|lipid-rich|benign|typical|atypical|primary|known|evolving|liver|lung|kidney)[\s-]+){0,5}",
@@ -42,9 +43,14 @@ def called_something_else(part: Clause, mention: Mention) -> bool:
     return False
 
 
-def goes_on(part: Clause) -> int:
-    """End of the words with which a clause goes on about the tumour before it ("The mass measures ..."); 0 if it does not."""
+def goes_on(part: Clause, stale: bool = False) -> int:
+    """End of the words with which a clause goes on about the tumour before it ("The mass measures ..."); 0 if it does not.
+
+    Where other clauses stood between (`stale`), "it" means something else, and "the mass" still the tumour.
+    """
     found = _SUBJECT.match(part.text)
+    if found and stale and not _TUMOUR_NOUN.search(found[0]):
+        return 0
     if found is None or (found["opening"] and _names_something(part, found.end("opening"))):
         return 0
     return found.end()

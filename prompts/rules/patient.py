@@ -25,7 +25,8 @@ _AGE_HINTS = (
     " old",
     "-old",
     "year",
-    "yr",
+    " yr",
+    "-yr",
     " age",
     "age:",
     "age ",
@@ -36,7 +37,7 @@ _AGE_HINTS = (
     "yo.",
     "yo-",
     "y.o",
-    "y o",
+    " y o",
     "y male",
     "y female",
 )

@@ -50,11 +50,15 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         for m in part.mentions
         if m.means.contrast_phase
     ]
-    if "contrast" in draft.lower:
-        absent = [match.span() for match in _NOT_GIVEN.finditer(draft.text)]
+    given = [(part, match) for part in parts if "contrast" in part.text for match in _NOT_GIVEN.finditer(part.text)]
+    if given:
+        absent = [(part.start + match.start(), part.start + match.end()) for part, match in given]
         found = [item for item in found if not any(low <= item[1][0] < high for low, high in absent)]
         found += [("native", span) for span in absent]
-    if any(unit in draft.lower for unit in ("sec", "min", "0 s", "5 s", "0s")):
+    if any(
+        unit in draft.lower
+        for unit in (" sec ", "sec.", " secs", "seconds", " min ", "mins", "minutes", "0 s ", "5 s ", "0s ", "5s ")
+    ):
         found += _delays(draft.text)
     kinds = {phase for phase, _ in found}
     stated = kinds & set(PHASES)

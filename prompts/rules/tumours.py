@@ -35,29 +35,28 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
     findings: list[Finding] = []
     last: list[Finding] = []
     dismissed: set[str] = set()
-    for number, part in enumerate(parts):
-        subject_end = goes_on(part) if last else 0
-        follows = subject_end > 0
-        if not (part.live or follows):
-            if _STAGE_LINE.match(part.text):
-                read_stages(part, findings[-1:])
+    stale = False
+    for part in parts:
+        subject_end = goes_on(part, stale) if last else 0
+        stale = not part.live and not subject_end
+        if stale:
             continue
-        own = _own(part, number, findings, dismissed)
-        if not own and follows and judged_later(part):
+        own = _own(part, findings, dismissed) if part.live else []
+        if subject_end and not own and judged_later(part):
             findings = [finding for finding in findings if finding not in last]
             dismissed |= {finding.fields["organ"] for finding in last}
             last = []
             continue
         if own:
             read_sizes(part, own)
-        elif follows:
+        elif subject_end:
             read_sizes(part, last, subject_end)
         read_stages(part, own or findings[-1:])
-        last = own or (last if follows else [])
+        last = own or (last if subject_end else [])
     return findings
 
 
-def _own(part: Clause, number: int, findings: list[Finding], dismissed: set[str]) -> list[Finding]:
+def _own(part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Finding]:
     """Add the tumours of a clause to those before; return those that the clause speaks of.
 
     A "mass" of an organ whose masses were called something else stays dismissed.
@@ -68,14 +67,14 @@ def _own(part: Clause, number: int, findings: list[Finding], dismissed: set[str]
             continue
         if len(findings) >= _MOST:
             break
-        for finding in _find(part, mention, number):
+        for finding in _find(part, mention):
             if mention.means.tumour == "mass" and finding.fields["organ"] in dismissed:
                 continue
             earlier = [f for f in findings if f.sentence != part.sentence]
             merged = _merge(finding, [*own, *(f for f in earlier if f not in own)])
             if merged is not finding:
-                merged.heads = [*merged.heads, *finding.heads] if merged.clause == number else finding.heads
-                merged.clause = number
+                merged.heads = [*merged.heads, *finding.heads] if merged.clause == part.start else finding.heads
+                merged.clause = part.start
             if merged not in own:
                 own.append(merged)
             if merged not in findings:
@@ -83,7 +82,7 @@ def _own(part: Clause, number: int, findings: list[Finding], dismissed: set[str]
     return own
 
 
-def _find(part: Clause, mention: Mention, clause: int) -> Iterator[Finding]:
+def _find(part: Clause, mention: Mention) -> Iterator[Finding]:
     """Make findings of a mention, one for each side, if it is a present primary tumour with a place."""
     means = mention.means
     if (means.diagnosis is None and means.tumour not in ("strong", "mass", "lymphoma")) or means.place == "":
@@ -94,7 +93,7 @@ def _find(part: Clause, mention: Mention, clause: int) -> Iterator[Finding]:
     if place is None:
         return
     for side in place.sides or (None,):
-        finding = Finding(part.sentence, clause, [(mention.start, mention.end)])
+        finding = Finding(part.sentence, part.start, [(mention.start, mention.end)])
         _state_place(part, finding, place, side)
         if len(place.sides) < 2:
             _read_count(part, finding, mention, place)
