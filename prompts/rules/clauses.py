@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
-from prompts.rules.gazetteer import Mention, lowered, mentions_of, triggers
+from prompts.rules.gazetteer import Mention, Words, words_of
 
 __all__ = ["Clause", "clauses"]
 
@@ -65,9 +64,41 @@ _BREAKS = re.compile(
     r"|(?<=;))"
 )
 _HEADING = re.compile(rf"(?<=[\s,.])(?:{_WORDS.upper()})\s?:")
-_ABBREVIATED = re.compile(
-    r"(?<!\w)(?:i\.v|e\.g|i\.e|approx|ca|dr|mr|mrs|ms|prof|fig|figs|vs|no|st|p\.o|cf|al|y\.o|yrs|y|o|resp|incl|max|diam|dia|lt|rt|seg|nr|pt)$",
-    re.IGNORECASE,
+_ABBREVIATIONS = frozenset(
+    (
+        "i.v",
+        "e.g",
+        "i.e",
+        "approx",
+        "ca",
+        "dr",
+        "mr",
+        "mrs",
+        "ms",
+        "prof",
+        "fig",
+        "figs",
+        "vs",
+        "no",
+        "st",
+        "p.o",
+        "cf",
+        "al",
+        "y.o",
+        "yrs",
+        "y",
+        "o",
+        "resp",
+        "incl",
+        "max",
+        "diam",
+        "dia",
+        "lt",
+        "rt",
+        "seg",
+        "nr",
+        "pt",
+    )
 )
 _TITLES = ("dr", "mr", "mrs", "ms", "prof", "st", "fig", "figs", "al", "vs")
 _CAPITAL = re.compile(r"\s{1,3}[A-Z][a-z]")
@@ -85,21 +116,31 @@ class Clause:
     `live` nor `personal` holds no word for tumours, organs and the scan, or for the patient.
     """
 
-    text: str
+    words: Words
     start: int
     sentence: int
     section: str = ""
     topic: Mention | None = None
-    live: bool = False
-    personal: bool = False
-    _mentions: tuple[Mention, ...] | None = None
+
+    @property
+    def text(self) -> str:
+        """The clause as it stands."""
+        return self.words.text
+
+    @property
+    def live(self) -> bool:
+        """Whether it may say anything on tumours, organs and the scan."""
+        return self.words.live
+
+    @property
+    def personal(self) -> bool:
+        """Whether it may say anything on the patient."""
+        return self.words.personal
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
         """The known phrases of the clause, in reading order."""
-        if self._mentions is None:
-            self._mentions = mentions_of(self.text)
-        return self._mentions
+        return self.words.mentions
 
 
 def clauses(text: str) -> list[Clause]:
@@ -116,19 +157,9 @@ def clauses(text: str) -> list[Clause]:
             offset = head.end() if head else 0
             if ":" in part or "- " in part:
                 topic = _topic(part, start, offset, topic)
-            parts.append(Clause(part, start, sentence, section, topic, *_speaks(part)))
+            parts.append(Clause(words_of(part), start, sentence, section, topic))
         start, sentence = end, sentence + final
     return parts
-
-
-@lru_cache(maxsize=4096)
-def _remembered(text: str) -> tuple[bool, bool]:
-    return triggers(lowered(text))
-
-
-def _speaks(text: str) -> tuple[bool, bool]:
-    """Whether a clause may say anything on tumours, organs and the scan, and whether on the patient."""
-    return _remembered(text) if len(text) <= 400 else triggers(lowered(text))
 
 
 def _topic(part: str, start: int, offset: int, before: Mention | None) -> Mention | None:
@@ -136,7 +167,7 @@ def _topic(part: str, start: int, offset: int, before: Mention | None) -> Mentio
     head = _TOPIC.match(part, offset)
     if head is None:
         return before
-    title = mentions_of(head[1])
+    title = words_of(head[1]).mentions
     if any(m.means.tumour or m.means.diagnosis or m.means.negation or m.means.scan for m in title):
         return before
     places = [m for m in title if m.means.place]
@@ -175,7 +206,8 @@ def _stops(text: str) -> Iterator[tuple[int, bool]]:
 
 def _abbreviated(text: str, dot: int) -> bool:
     """Tell whether a full stop ends an abbreviation and no sentence: "ca. 3 cm", but not "Lung Ca. Stable"."""
-    word = _ABBREVIATED.search(text, max(0, dot - 8), dot)
-    if word is None:
+    words = text[max(0, dot - 8) : dot].split()
+    word = words[-1].lower().lstrip("(0123456789") if words and not text[dot - 1].isspace() else ""
+    if word not in _ABBREVIATIONS:
         return False
-    return word[0].lower() in _TITLES or not _CAPITAL.match(text, dot + 1)
+    return word in _TITLES or not _CAPITAL.match(text, dot + 1)

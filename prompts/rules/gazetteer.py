@@ -14,7 +14,7 @@ from typing import NamedTuple
 from manifests.anatomy import structures
 from prompts.lexicon import lexicon, numbers, phrases
 
-__all__ = ["Meaning", "Mention", "lowered", "mentions_of", "scan", "triggers"]
+__all__ = ["Meaning", "Mention", "Words", "lowered", "scan", "words_of"]
 
 _TOKEN = re.compile(r"\d++(?:[.,]\d++)?(?![^\W\d_])|[^\W_]++|[^\w\s\-]")
 _SECTIONS = (
@@ -227,19 +227,10 @@ def _telling(kinds: tuple[str, ...], tumours: bool) -> frozenset[str]:
     return frozenset(found)
 
 
-def triggers(lower: str) -> tuple[bool, bool]:
-    """Tell quickly whether a text in lower case may say anything on tumours, organs and the scan, and on the patient."""
-    tokens = _TOKEN.findall(lower)
-    return (
-        not _telling(_TRIGGERS, tumours=True).isdisjoint(tokens),
-        not _telling(_PATIENT_TRIGGERS, tumours=False).isdisjoint(tokens),
-    )
-
-
-def scan(lower: str, text: str) -> tuple[Mention, ...]:
-    """Find all known phrases in a text, given in lower case and as it stands."""
+def scan(text: str) -> tuple[Mention, ...]:
+    """Find all known phrases in a text."""
     known, found = _phrases(), []
-    matches = list(_TOKEN.finditer(lower))
+    matches = list(_TOKEN.finditer(lowered(text)))
     tokens = [match[0] for match in matches]
     done = 0
     for index, token in enumerate(tokens):
@@ -255,11 +246,33 @@ def scan(lower: str, text: str) -> tuple[Mention, ...]:
     return tuple(found)
 
 
+class Words:
+    """The words of one clause; its known phrases are looked for when they are first asked for.
+
+    Attributes:
+        text: the clause.
+        live: whether it may say anything on tumours, organs and the scan.
+        personal: whether it may say anything on the patient.
+    """
+
+    __slots__ = ("_mentions", "live", "personal", "text")
+
+    def __init__(self, text: str) -> None:
+        tokens = _TOKEN.findall(lowered(text))
+        self.text = text
+        self.live = not _telling(_TRIGGERS, tumours=True).isdisjoint(tokens)
+        self.personal = not _telling(_PATIENT_TRIGGERS, tumours=False).isdisjoint(tokens)
+        self._mentions: tuple[Mention, ...] | None = None
+
+    @property
+    def mentions(self) -> tuple[Mention, ...]:
+        """The known phrases, in reading order; positions count from the start of the clause."""
+        if self._mentions is None:
+            self._mentions = scan(self.text)
+        return self._mentions
+
+
 @lru_cache(maxsize=4096)
-def _remembered(text: str) -> tuple[Mention, ...]:
-    return scan(lowered(text), text)
-
-
-def mentions_of(text: str) -> tuple[Mention, ...]:
-    """Find all known phrases in a clause; short clauses are remembered, because reports repeat them."""
-    return _remembered(text) if len(text) <= 400 else scan(lowered(text), text)
+def words_of(text: str) -> Words:
+    """The words of a clause; the latest clauses are remembered, because reports repeat them."""
+    return Words(text)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from prompts.rules.ages import read_age
 from prompts.rules.clauses import Clause
 from prompts.rules.draft import Draft
 from prompts.rules.gazetteer import Mention
@@ -10,45 +11,7 @@ from prompts.rules.gazetteer import Mention
 __all__ = ["read_patient"]
 
 _NOUN = r"(?:man|woman|male|female|person|patient|boy|girl|gentleman|lady|individual|adult|child|infant|subject|m|f)"
-_UNITS = {"y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
-_AGE = re.compile(
-    r"(?<![\d.,/-])(?P<value>\d{1,3}(?:\.\d{1,2})?)[\s-]{0,3}"
-    r"(?:(?P<unit>years?|yrs?|yr|months?|weeks?|wks?|days?|y|mo)\.?[\s-]{0,3}(?:old\b|of\s+age\b)|(?P<short>y\.?\s?/?\s?o\.?)(?![a-z])|(?P<bare>y|yrs?|years?)(?=,?\s(?:fe)?male\b))"
-    r"|\bage[d:]?\s{0,3}(?:of\s+|is\s+|:\s*|was\s+)?(?P<aged>\d{1,3}(?:\.\d{1,2})?)(?![\d.]*\s?(?:cm|mm|%|kg|days|weeks|months|-|to\b|\d|and\b))"
-    r"|(?<![\d.,/-])(?<![A-Za-z])(?P<lettered>\d{2})\s?[-/]?\s?(?=[MF]\b(?!\s?(?:catheter|french|drain|sheath|pigtail|stent|needle|tube|guid)|[-\s]?\d|-?\s?FDG|-[A-Z]))"
-    r"|\b[MF]\s?[-/,]\s?(?P<after>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
-    r"|\b(?:[mM]an|[wW]oman|[mM]ale|[fF]emale|[lL]ady|[gG]entleman|[pP]atient|[pP]t)[,:]\s?(?:aged\s)?(?P<noun>\d{2})(?=\s?(?:[,;.]|y\b|years?\b|yrs?\b)(?!\d))"
-    r"|(?<![\d.,/-])(?P<years>\d{1,3})[\s-](?:year|yr)s?(?:[\s-]old)?[\s-](?=(?:\w+\s)?(?:man|woman|male|female|lady|gentleman|boy|girl|patient)\b)",
-    re.IGNORECASE,
-)
-_AGE_HINTS = (
-    " old",
-    "-old",
-    "year",
-    " yr",
-    "-yr",
-    " age",
-    "age:",
-    "age ",
-    "aged",
-    "y/o",
-    "yo ",
-    "yo,",
-    "yo.",
-    "yo-",
-    "y.o",
-    " y o",
-    "y male",
-    "y female",
-)
-_NOUN_HINTS = ("man,", "man:", "male,", "male:", "lady,", "lady:", "patient,", "patient:", "pt,", "pt:")
 _LETTER = re.compile(r"[MF]\b")
-_NO_AGE = re.compile(
-    r"(?<![a-z])(?:over|under|above|below|than|least|mean|median|average|range|between|from|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
-    r"donor|aunt|uncle|deviations?\s+for|scan\s+at|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~])\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
-    re.IGNORECASE,
-)
-_SEVERAL = re.compile(r"\b(?:patients|men|women|children|subjects|cohort)\b", re.IGNORECASE)
 _HEIGHT = re.compile(
     r"(?<![\d.])(?P<tall>\d{1,3}(?:\.\d{1,3})?)\s{0,2}(?P<tall_unit>cm|m)\s{1,2}tall\b"
     r"|\bheight\s{0,2}(?:of|is|was|:)?\s{0,2}(?P<height>\d{1,3}(?:\.\d{1,3})?)\s{0,2}(?P<unit>cm|m)\b",
@@ -77,7 +40,9 @@ _OTHER_PERSON = re.compile(
 
 def read_patient(draft: Draft, parts: Sequence[Clause]) -> None:
     """Read who is scanned."""
-    _read_age(draft)
+    age = read_age(draft.text, draft.lower)
+    if age is not None:
+        draft.state("patient.age_years", age.years, (age.start, age.end))
     mentions = [
         m._replace(start=m.start + part.start, end=m.end + part.start)
         for part in parts
@@ -87,28 +52,6 @@ def read_patient(draft: Draft, parts: Sequence[Clause]) -> None:
     _read_sex(draft, mentions)
     _read_race(draft, mentions)
     _read_body(draft)
-
-
-def _read_age(draft: Draft) -> None:
-    text = draft.text
-    hints = (*_AGE_HINTS, *_NOUN_HINTS)
-    if not (any(hint in draft.lower for hint in hints) or draft.lower.endswith("yo") or _LETTER.search(text)):
-        return
-    for found in _AGE.finditer(text):
-        value = next(found[name] for name in _AGE_GROUPS if found[name])
-        before = text[max(0, found.start() - 30) : found.start()]
-        letters = found["lettered"] or found["after"]
-        if letters and not re.search(r"[MF]", text[found.start() : found.end() + 1]):
-            continue
-        if _NO_AGE.search(before) or _SEVERAL.match(text, found.end()):
-            continue
-        years = float(value) / _UNITS[(found["unit"] or "y")[0].lower()]
-        if years <= 120:
-            draft.state("patient.age_years", round(years, 2), found.span())
-            return
-
-
-_AGE_GROUPS = ("value", "aged", "lettered", "after", "noun", "years")
 
 
 def _read_sex(draft: Draft, mentions: Sequence[Mention]) -> None:

@@ -1,0 +1,66 @@
+"""Reading the age of the patient: "63-year-old", "63 y/o", "63F", "aged 63", "6-month-old"."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["Age", "read_age"]
+
+_PER_YEAR = {"y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
+_PERSON = r"(?:man|woman|male|female|lady|gentleman|boy|girl|patient)"
+# the number comes first: such a pattern is found fast; what stands before it is looked at afterwards
+_NUMBER_FIRST = re.compile(
+    r"(?P<value>\d{1,3}(?:\.\d{1,2})?)(?:[\s-]{0,3}(?:"
+    r"(?P<unit>[yY](?:ears?|EARS?|rs?|RS?)?|[mM](?:onths?|ONTHS?|o)|[wW](?:eeks?|ks?)|[dD]ays?)\.?[\s-]{0,3}(?:[oO](?i:ld)\b|(?i:of\s+age)\b)"
+    r"|(?P<short>[yY]\.?\s?/?\s?[oO]\.?)(?![a-zA-Z])"
+    rf"|(?:[yY]|(?i:years?|yrs?))(?=,?\s(?i:(?:fe)?male)\b)|(?i:year|yr)s?[\s-](?=(?i:(?:\w{{1,20}}\s)?{_PERSON})\b))"
+    r"|(?P<letter>\s?[-/]?\s?(?=[MF]\b(?!\s?(?i:catheter|french|drain|sheath|pigtail|stent|needle|tube|guid)|[-\s]?\d|-?\s?FDG|-[A-Z]))))"
+)
+_WORD_FIRST = re.compile(
+    r"\bage[d:]?\s{0,3}(?:of\s+|is\s+|:\s*|was\s+)?(?P<value>\d{1,3}(?:\.\d{1,2})?)(?![\d.]*\s?(?:cm|mm|%|kg|days|weeks|months|-|to\b|\d|and\b))",
+    re.IGNORECASE,
+)
+_SEX_FIRST = re.compile(
+    r"\b[MF]\s?[-/,]\s?(?P<value>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
+    r"|\b(?i:man|woman|male|female|lady|gentleman|patient|pt)[,:]\s?(?:aged\s)?(?P<years>\d{2})(?=\s?(?:[,;.]|(?i:y|years?|yrs?)\b)(?!\d))"
+)
+_COLON = re.compile(r"[nNeEyYtT][,:]\s?\d|\b[MF]\s?[-/,]\s?\d")
+_BEFORE = frozenset("0123456789.,/-")
+_NOT_THE_AGE = re.compile(
+    r"(?<![a-z])(?:over|under|above|below|than|least|mean|median|average|range|between|from|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
+    r"donor|aunt|uncle|deviations?\s+for|scan\s+at|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~])\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
+    re.IGNORECASE,
+)
+_SEVERAL = re.compile(r"[\s,]{0,2}(?:patients|men|women|children|subjects|cohort)\b", re.IGNORECASE)
+
+
+class Age(NamedTuple):
+    """An age in years and where it stands."""
+
+    years: float
+    start: int
+    end: int
+
+
+def read_age(text: str, lower: str) -> Age | None:
+    """The first age of the patient; None for ranges, decades, and ages of others."""
+    for found in sorted(_candidates(text, lower), key=lambda match: match.start()):
+        groups = found.groupdict()
+        value = groups["value"] or groups.get("years") or ""
+        if groups.get("letter") is not None and (len(value) != 2 or text[found.start() - 1 : found.start()].isalpha()):
+            continue
+        before = text[max(0, found.start() - 30) : found.start()]
+        if (before[-1:] in _BEFORE and before) or _NOT_THE_AGE.search(before) or _SEVERAL.match(text, found.end()):
+            continue
+        years = float(value) / _PER_YEAR[(groups.get("unit") or "y")[0].lower()]
+        if years <= 120:
+            return Age(round(years, 2), found.start(), found.end())
+    return None
+
+
+def _candidates(text: str, lower: str) -> Iterator[re.Match[str]]:
+    yield from _NUMBER_FIRST.finditer(text)
+    if "age" in lower:
+        yield from _WORD_FIRST.finditer(text)
+    if _COLON.search(text):
+        yield from _SEX_FIRST.finditer(text)
