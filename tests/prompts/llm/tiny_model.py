@@ -103,6 +103,8 @@ def _train(model, samples, pad: int, steps: int) -> float:
         labels[row, len(question) : len(question) + len(answer)] = torch.tensor(answer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     loss = torch.tensor(9.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other on a busy machine take eight times as long
     for _ in range(steps):
         loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
@@ -110,4 +112,5 @@ def _train(model, samples, pad: int, steps: int) -> float:
         optimizer.step()
         if loss.item() < 0.005:
             break
+    torch.set_num_threads(threads)
     return float(loss.item())
