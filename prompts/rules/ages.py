@@ -24,7 +24,8 @@ _SEX_FIRST = re.compile(
     r"\b[MF]\s?[-/,]\s?(?P<value>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
     r"|\b(?i:man|woman|male|female|lady|gentleman|patient|pt)[,:]\s?(?:aged\s)?(?P<years>\d{2})(?=\s?(?:[,;.]|(?i:y|years?|yrs?)\b)(?!\d))"
 )
-_COLON = re.compile(r"[nNeEyYtT][,:]\s?\d|\b[MF]\s?[-/,]\s?\d")
+_PEOPLE = ("man,", "man:", "male,", "male:", "lady,", "lady:", "patient,", "patient:", "pt,", "pt:")
+_LETTER = re.compile(r"[MF]\b")
 _BEFORE = frozenset("0123456789.,/-")
 _NOT_THE_AGE = re.compile(
     r"(?<![a-z])(?:over|under|above|below|than|least|mean|median|average|range|between|from|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
@@ -62,5 +63,5 @@ def _candidates(text: str, lower: str) -> Iterator[re.Match[str]]:
     yield from _NUMBER_FIRST.finditer(text)
     if "age" in lower:
         yield from _WORD_FIRST.finditer(text)
-    if _COLON.search(text):
+    if any(word in lower for word in _PEOPLE) or _LETTER.search(text):
         yield from _SEX_FIRST.finditer(text)

@@ -42,61 +42,12 @@ _TRIGGERS = ("diagnosis", "absent", "absent_sided", "enlarged", "contrast_phase"
 _PATIENT_TRIGGERS = ("sex", "pronoun", "race")
 # Words so frequent that a phrase is looked for by another of its words.
 _COMMON = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "before",
-        "after",
-        "by",
-        "ct",
-        "for",
-        "from",
-        "has",
-        "have",
-        "in",
-        "is",
-        "it",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "the",
-        "to",
-        "was",
-        "were",
-        "with",
-        "without",
-        "within",
-        "following",
-        "observed",
-        "detected",
-        "seen",
-        "size",
-        "sizes",
-        "normal",
-        "normal:",
-        "image",
-        "images",
-        "left",
-        "right",
-        "upper",
-        "lower",
-        "lobe",
-        "lung",
-        "lungs",
-        "liver",
-        "kidney",
-        "thoracic",
-        "abdominal",
-        "other",
-    ]
+    re.findall(
+        r"\w+",
+        "a an and are as at be been before after by ct for from has have in is it no not of on or the to was were with without within"
+        " following observed detected seen size sizes normal image images left right upper lower lobe lung lungs liver kidney gallbladder"
+        " thoracic abdominal pulmonary hepatic other lesion lesions dimensions parenchymal solid limits primary bronchial above",
+    )
 )
 
 
@@ -222,6 +173,8 @@ def _telling(kinds: tuple[str, ...], tumours: bool) -> frozenset[str]:
     found = set()
     for key, means in _meanings().items():
         named = tumours and means.tumour in ("strong", "mass", "lymphoma")
+        if means.contrast_phase == "unknown" and not means.scan:
+            continue
         if named or any(getattr(means, kind) for kind in kinds):
             found.add("ca" if "ca" in key else max(key, key=lambda token: (token not in _COMMON, len(token))))
     return frozenset(found)
