@@ -58,7 +58,7 @@ def answer_json(report: str, **changed: Any) -> str:
         "organ": "kidney",
         "site": "not_stated",
         "side": "left",
-        "count": "1",
+        "count": "not_stated",
         "size_quote": "34 mm",
         "size": "34",
         "size_unit": "mm",

@@ -177,17 +177,17 @@ def test_a_second_run_asks_only_what_was_never_answered(extract: Extract, tmp_pa
 
 
 def test_one_changed_report_costs_its_own_request(extract: Extract, tmp_path: Path) -> None:
-    reports = [make_report(number) for number in range(12)]
+    reports = [make_report(number) for number in range(8)]
     with ScriptedServer() as server:
         assert extract(reports, server.url)[0] == 0
         reports[7] = make_report(700)
         assert extract(reports, server.url)[0] == 0
-        assert server.total == 13
+        assert server.total == 9
         assert server.asked[make_report(700).rstrip()] + server.asked[make_report(700)] == 1
         assert extract([*reports, make_report(800)], server.url)[0] == 0
-        assert server.total == 14
+        assert server.total == 10
         code, _, _ = extract([*reports, make_report(900)], server.url, "--llm", "replay")
-        assert (code, server.total) == (0, 14)
+        assert (code, server.total) == (0, 10)
         assert list(rejects_of(tmp_path).values()) == ["not cached"]
 
 
@@ -209,20 +209,21 @@ def test_a_disagreement_with_the_rules_is_a_flag(extract: Extract, tmp_path: Pat
     assert "tumours: rules kidney, model none" in row.flags
 
 
-@pytest.mark.parametrize("limit", [0, 3_000, 8_000, 20_000])
+@pytest.mark.parametrize("limit", [0, 9_500, 12_000])
 def test_a_budget_is_never_exceeded_and_is_remembered(extract: Extract, limit: int) -> None:
-    reports = [make_report(number) for number in range(40)]
+    reports = [make_report(number) for number in range(14)]
     with ScriptedServer() as server:
         code, _, err = extract(reports, server.url, "--max-tokens", str(limit))
         assert code == 1
-        assert f"{server.total} of 40 reports done" in err
+        assert (server.total > 0) == (limit > 0)
+        assert f"{server.total} of 14 reports done" in err
         assert "budget" in err
         assert server.total * 400 <= limit
         spent = server.total
         extract(reports, server.url, "--max-tokens", str(limit))
         assert server.total == spent
         assert extract(reports, server.url, "--max-tokens", "100000")[0] == 0
-        assert server.total == 40
+        assert server.total == 14
 
 
 def test_money_is_counted_at_the_given_prices(extract: Extract, tmp_path: Path) -> None:
@@ -238,25 +239,25 @@ def test_money_is_counted_at_the_given_prices(extract: Extract, tmp_path: Path) 
 
 
 def test_a_server_that_stays_down_opens_the_breaker(extract: Extract, tmp_path: Path) -> None:
-    reports = [make_report(number) for number in range(60)]
+    reports = [make_report(number) for number in range(18)]
     state = {"down": False}
 
     def script(call: Call) -> Reply:
-        state["down"] = state["down"] or call.number > 25
+        state["down"] = state["down"] or call.number > 5
         return Reply(503, b"") if state["down"] else ok(call)
 
     with ScriptedServer(script) as server:
         code, _, err = extract(reports, server.url)
         assert code == 1
-        assert "25 of 60 reports done" in err
+        assert "5 of 18 reports done" in err
         assert "failures in a row, the last: HTTP 503" in err
-        assert server.total < 25 + 40
+        assert server.total < 5 + 40
         assert not (tmp_path / "out.parquet").exists()
         server.script = ok
         before = server.total
         assert extract(reports, server.url)[0] == 0
-        assert server.total - before == 35
-    assert len(rows_of(tmp_path)) == 60
+        assert server.total - before == 13
+    assert len(rows_of(tmp_path)) == 18
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -277,23 +278,23 @@ def test_a_server_that_refuses_everything_stops_the_run(extract: Extract) -> Non
 
 
 def test_a_rate_limit_is_kept_and_everything_is_read(extract: Extract, tmp_path: Path) -> None:
-    """A server that takes five together: the window settles there, and no report is lost."""
+    """A server that takes three together: the window settles there, and no report is lost."""
     flying = Counter[str]()
     lock = threading.Lock()
 
     def script(call: Call) -> Reply:
-        if server.in_flight >= 5:
+        if server.in_flight >= 3:
             with lock:
                 flying["refused"] += 1
             return Reply(429, b"{}", {"Retry-After": "0.02"})
         return Reply(body=completion(answer_json(call.report)), delay_s=0.02)
 
     with ScriptedServer(script) as server:
-        code, _, err = extract([make_report(number) for number in range(80)], server.url, "--concurrency", "32")
+        code, _, err = extract([make_report(number) for number in range(20)], server.url, "--concurrency", "16")
     assert code == 0, err
-    assert len(rows_of(tmp_path)) == 80
+    assert len(rows_of(tmp_path)) == 20
     assert flying["refused"] > 0
-    assert sum(server.paid.values()) == 80
+    assert sum(server.paid.values()) == 20
 
 
 def test_refused_formats_are_probed_by_the_command_too(extract: Extract, tmp_path: Path) -> None:
@@ -303,9 +304,9 @@ def test_refused_formats_are_probed_by_the_command_too(extract: Extract, tmp_pat
         )
 
     with ScriptedServer(script) as server:
-        assert extract([make_report(number) for number in range(20)], server.url, "--concurrency", "1")[0] == 0
-    assert server.total == 20 + 2
-    assert len(rows_of(tmp_path)) == 20
+        assert extract([make_report(number) for number in range(6)], server.url, "--concurrency", "1")[0] == 0
+    assert server.total == 6 + 2
+    assert len(rows_of(tmp_path)) == 6
 
 
 @pytest.mark.parametrize(
