@@ -26,6 +26,7 @@ _NUMBERED = re.compile(
 )
 _SIZE = re.compile(r"\d{1,3}(?:\.\d{1,3})?[\s-]?[cm]m\b", re.IGNORECASE)
 _STAGE_LINE = re.compile(r"[\W_]{0,8}(?:TNM|stag(?:e|ing))\b", re.IGNORECASE)
+_PHRASE = re.compile(r"[\w\s-]*")
 _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
 _MOST = 40  # findings; more are a list of something else
 
@@ -39,7 +40,10 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
     for part in parts:
         subject_end = goes_on(part, stale) if last else 0
         stale = not part.live and not subject_end
-        if stale:
+        if stale and _STAGE_LINE.match(part.text):
+            read_stages(part, findings[-1:])
+            stale = False
+        if not part.live and not subject_end:
             continue
         own = _own(part, findings, dismissed) if part.live else []
         if subject_end and not own and judged_later(part):
@@ -93,11 +97,18 @@ def _find(part: Clause, mention: Mention) -> Iterator[Finding]:
     if place is None:
         return
     for side in place.sides or (None,):
-        finding = Finding(part.sentence, part.start, [(mention.start, mention.end)])
+        finding = Finding(part.sentence, part.start, [(mention.start, mention.end), *_called(part, mention)])
         _state_place(part, finding, place, side)
         if len(place.sides) < 2:
             _read_count(part, finding, mention, place)
         yield finding
+
+
+def _called(part: Clause, mention: Mention) -> Iterator[tuple[int, int]]:
+    """Spans of the lesion that a clause calls this tumour ("a 2 cm lesion in the liver, suspicious for carcinoma")."""
+    linked = [m for m in part.mentions if m.means.judged and m.end <= mention.start and mention.start - m.end <= 30]
+    if linked and mention.means.tumour != "mass":
+        yield from ((m.start, m.end) for m in part.mentions if m.means.lesion and m.end <= linked[-1].start)
 
 
 def _state_place(part: Clause, finding: Finding, place: Place, side: str | None) -> None:
@@ -112,23 +123,36 @@ def _state_place(part: Clause, finding: Finding, place: Place, side: str | None)
 
 
 def _read_count(part: Clause, finding: Finding, mention: Mention, place: Place) -> None:
-    """Read a number before the tumour's noun phrase: "two tumours", "a solitary left renal mass", "Liver: two masses"."""
-    head = min(mention.start, max(place.organ_span[0], 0))  # a heading stands before the clause
-    if any(m.means.number and head < m.start < mention.start for m in part.mentions):
-        head = mention.start
+    """Read a number before the tumour's noun phrase: "two tumours", "a solitary left renal mass"."""
+    heads = [mention.start]
+    low, high = place.organ_span
+    if low >= 0 and high <= mention.start and _PHRASE.fullmatch(part.text, high, mention.start):
+        heads.append(low)
+    plural = mention.text.lower().endswith("s") and not mention.text.lower().endswith("ss")
+    for head in heads:
+        found = _number_word(part, head) or _digits(part, head, plural)
+        if found is not None:
+            count, start, end = found
+            finding.state("count", count, (part.start + start, part.start + end))
+
+
+def _number_word(part: Clause, head: int) -> tuple[int, int, int] | None:
     words = [m for m in part.mentions if m.means.number and m.end <= head]
-    if words:
-        between = _SIZE.sub("", part.text[words[-1].end : head])
-        if len(between.split()) <= 3 and not re.search(r"[,.:(%/]|\bof\b", between):
-            span = (part.start + words[-1].start, part.start + words[-1].end)
-            finding.state("count", words[-1].means.number, span)
-            return
-    digits = _COUNT.search(part.text, max(0, head - 80), head)
-    if digits and 1 <= int(digits["digits"]) <= 20 and not _UNIT.search(digits[0]):
-        start = digits.start("digits")
-        plural = mention.text.lower().endswith("s") and not mention.text.lower().endswith("ss")
-        if (plural or digits["digits"] == "1") and not _NUMBERED.search(part.text, max(0, digits.start() - 12), start):
-            finding.state("count", int(digits["digits"]), (part.start + start, part.start + digits.end("digits")))
+    if not words:
+        return None
+    between = part.text[words[-1].end : head]
+    near = len(between.split()) <= 3 and not re.search(r"[,.:(%/]|\bof\b", between)
+    return (words[-1].means.number or 1, words[-1].start, words[-1].end) if near else None
+
+
+def _digits(part: Clause, head: int, plural: bool) -> tuple[int, int, int] | None:
+    found = _COUNT.search(part.text, max(0, head - 80), head)
+    if found is None or not 1 <= int(found["digits"]) <= 20 or _UNIT.search(found[0]):
+        return None
+    start, end = found.span("digits")
+    if not (plural or found["digits"] == "1") or _NUMBERED.search(part.text, max(0, found.start() - 12), start):
+        return None
+    return int(found["digits"]), start, end
 
 
 def _merge(finding: Finding, earlier: Sequence[Finding]) -> Finding:
