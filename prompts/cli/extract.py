@@ -24,9 +24,12 @@ _MODEL, _LIMITS = "Language model", "Limits"
 
 @app.command("extract")
 def extract_reports(
-    path: Annotated[Path, typer.Argument(help="Folder of .txt files, one text file, or a table with a text column.")],
+    path: Annotated[
+        Path, typer.Argument(help="Folder or file of reports (.txt, .html, FHIR), or a table with a text column.")
+    ],
     out: Out,
     text_column: Annotated[str | None, typer.Option(help="Column that holds the report text.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Column that names a report in `source`.")] = None,
     llm: Annotated[str, typer.Option(help="Extractor: rules (no model), openai, transformers or replay.")] = "rules",
     keep_text: Annotated[bool, typer.Option("--keep-text", help="Store report texts in the table.")] = False,
     model: Annotated[str, typer.Option(help="Name, or folder of a local model.", rich_help_panel=_MODEL)] = "",
@@ -65,7 +68,7 @@ def extract_reports(
         keep_text=keep_text,
     )
     options.check()
-    reports, rejects = read_reports(path, text_column)
+    reports, rejects = read_reports(path, text_column, id_column)
     if not reports:
         raise InvalidValueError(
             f"reports {path}", got=f"{len(rejects)} without text", need="at least one report", do="Check the source."
