@@ -29,6 +29,7 @@ _SECTIONS = (
     "negation",
     "judged",
     "measured",
+    "lesion",
     "lobe",
     "benign",
     "sex",
@@ -67,6 +68,7 @@ class Meaning:
     negation: str | None = None
     judged: str | None = None
     measured: str | None = None
+    lesion: str | None = None
     lobe: str | None = None
     benign: str | None = None
     sex: str | None = None

@@ -21,6 +21,12 @@ _QUESTION = re.compile(r"[^?.,;()]{0,25}\)?\s?\?")
 _ASKED = re.compile(r"\?\s?$")
 _OR_AFTER = re.compile(r"\s?(?:\([^)]{0,30}\)\s?)?(?:or|vs|versus|and/or)\b(?!\s+(?:more|less))")
 _OR_BEFORE = re.compile(r"(?<!solid )(?<!cystic )(?<!more )(?<!one )\bor\s(?:a\s|an\s|the\s)?(?:[\w-]+\s)?$")
+_REMOVED_BEFORE = re.compile(
+    r"(?:ectomy|resection|excision|surgery|operation|transplantation|transplant|whipple|procedure)\s(?:\w+\s){0,3}?(?:for|of|due\sto|because\sof)\s(?:[\w-]+\s){0,5}$"
+)
+_REMOVED_AFTER = re.compile(
+    r"[\s,;:(]{0,3}(?:\w+\s){0,2}?(?:status\spost|s/p|after|post)\s(?:[\w-]+\s){0,4}?\w*(?:ectomy|resection|excision|whipple|transplant\w*)\b"
+)
 _CURED = re.compile(r"\s?(?:chemo|radi|treat|tace|immuno|targeted|biops)")
 
 
@@ -39,10 +45,12 @@ def asserted(part: Clause, mention: Mention) -> bool:
     kinds = ("before", "after", "family", "possible", "past")
     if any(_reaches(part, other, mention, kinds) for other in _triggers(part)):
         return False
-    after, before = part.text[mention.end : mention.end + 60].lower(), part.text[: mention.start][-40:].lower()
+    after, before = part.text[mention.end : mention.end + 90].lower(), part.text[: mention.start][-40:].lower()
     if _QUESTION.match(after) or _ASKED.search(before):
         return False
-    return not (_OR_AFTER.match(after) or _OR_BEFORE.search(before))
+    if _OR_AFTER.match(after) or _OR_BEFORE.search(before):
+        return False
+    return not (_REMOVED_AFTER.match(after) or _REMOVED_BEFORE.search(part.text[: mention.start][-90:].lower()))
 
 
 def _triggers(part: Clause) -> Sequence[Mention]:

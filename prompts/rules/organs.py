@@ -14,7 +14,7 @@ __all__ = ["Organ", "read_organs"]
 
 _SIZED = re.compile(r"\b(?:sizes?|dimensions?|volume)\b", re.IGNORECASE)
 _LINK = re.compile(
-    r"(?:'s)?\s{0,3}(?:gland\s+)?(?:sizes?\s+|dimensions?\s+|volume\s+)?(?:is|are|was|were|appears?|has\s+been|have\s+been)?\s{0,3}(?:(?:slightly|mildly|moderately|markedly|grossly|diffusely"
+    r"(?:'s)?:?\s{0,3}(?:gland\s+)?(?:sizes?\s+|dimensions?\s+|volume\s+)?(?:is|are|was|were|appears?|has\s+been|have\s+been)?\s{0,3}(?:(?:slightly|mildly|moderately|markedly|grossly|diffusely"
     r"|massively|surgically|congenitally|also|to\s+be|significantly|severely|minimally|hugely)\s+){0,3}",
     re.IGNORECASE,
 )

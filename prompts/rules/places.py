@@ -157,7 +157,7 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
                 yield m, ""
             else:
                 yield m, state
-        if m.means.tumour == "secondary" or m.means.measured == "other":
+        if m.means.tumour == "secondary" or (m.means.measured == "other" and (start or not m.means.lesion)):
             state = "owned"
 
 

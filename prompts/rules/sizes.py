@@ -56,7 +56,8 @@ def read_sizes(part: Clause, findings: Sequence[Finding], subject_end: int = 0) 
     if not findings or not _MENTIONS_UNIT.search(part.text):
         return
     nouns: list[_Noun] = [_Noun(m.start, m.end, None) for m in part.mentions if m.means.measured == "other"]
-    nouns = [noun for noun in nouns if noun.start >= subject_end]
+    named = {start for finding in findings for start, _ in finding.heads} if not subject_end else set[int]()
+    nouns = [noun for noun in nouns if noun.start >= subject_end and noun.start not in named]
     if subject_end:
         nouns.append(_Noun(0, subject_end, findings[-1]))
     else:
