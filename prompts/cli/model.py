@@ -18,7 +18,7 @@ from prompts.llm.openai_chat import OpenAIChat, default_url, endpoint_of
 from prompts.llm.pace import PaceConfig
 from prompts.llm.reports import ModelSettings
 from prompts.llm.session import Account, Progress, Spending, read_with_model, replay
-from prompts.llm.transformers_chat import TransformersChat
+from prompts.llm.transformers_chat import TransformersChat, local_model_name
 from prompts.sources import Reject, Report
 
 __all__ = ["ModelOptions", "Task", "run_model"]
@@ -77,8 +77,8 @@ class ModelOptions:
         if model is not None:
             name, endpoint = model.name, model.endpoint
         elif Path(self.model).is_dir():
-            local = TransformersChat(Path(self.model))
-            backend, name, endpoint = "transformers", local.name, local.endpoint
+            backend, name = "transformers", local_model_name(Path(self.model))
+            endpoint = TransformersChat.endpoint
         else:
             backend, endpoint = "openai", endpoint_of(default_url(self.base_url))
         return ModelSettings(backend, name, endpoint, self.decoding, self.repairs, self.keep_text)

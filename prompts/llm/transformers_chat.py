@@ -13,10 +13,21 @@ from typing import Any
 from manifests.errors import FileFormatError, LocationError, MissingDependencyError
 from prompts.llm.chat import ChatRequest, Completion, FatalChatError, RefusedRequestError, Usage
 
-__all__ = ["TransformersChat"]
+__all__ = ["TransformersChat", "local_model_name"]
 
 _DECIDING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 """Suffixes of the files of a model folder that decide its answers."""
+
+
+def local_model_name(folder: Path) -> str:
+    """Name the model of a folder by its content, without loading it.
+
+    Raises:
+        LocationError: if there is no such folder.
+        FileFormatError: if it holds no model.
+    """
+    _check(folder)
+    return f"local-{_digest(folder)}"
 
 
 class TransformersChat:
@@ -35,8 +46,7 @@ class TransformersChat:
             FileFormatError: if it holds no model that can be loaded.
             MissingDependencyError: if transformers or torch is not installed.
         """
-        _check(folder)
-        self.name = f"local-{_digest(folder)}"
+        self.name = local_model_name(folder)
         self._pipeline = _load(folder)
         self._turn = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformers")
 
