@@ -22,7 +22,7 @@ _MENTIONS_UNIT = re.compile(r"\d[\s-]{0,3}(?:mm|cm|millimet|centimet)", re.IGNOR
 _NOT_AFTER = re.compile(
     r"[\s,-]{0,3}(?:from\b|above|below|proximal|distal|away|cranial|caudal|superior|inferior|thick\s+slices?|slices?|sections?|collimation|intervals?|apart|margin|beyond"
     r"|tall\b|thickness|increments?|cuts|lymph|short[\s-]axis|stones?\b|calcul|cysts?\b|aneurysm|in\s+height|thick\b|deep\b|\(?(?:in|on)\s+(?:the\s+)?(?:previous|prior)"
-    r"|\(?(?:previously|prior)\b(?!\W{0,3}(?:measur\w+\W{1,3})?(?:at\W)?\d)|in\s+(?:maxim\w+\s+)?thickness|scan\b|stent|catheter|on\s+\d{1,2}[./]\d|mucosal|nodules?\b|nodes?\b|to\s+the\b)",
+    r"|\(?(?:previously|prior)\b(?!\W{0,3}(?:measur\w+\W{1,3})?(?:at\W)?\d)|in\s+(?:maxim\w+\s+)?thickness|scan\b|stent|catheter|on\s+\d{1,2}[./]\d|mucosal|nodes?\b|to\s+the\b)",
     re.IGNORECASE,
 )
 _NOT_BEFORE = re.compile(
