@@ -48,7 +48,7 @@ def build_command(  # one parameter per option
     n: Annotated[int, typer.Option(help="Accepted cases to deliver; a larger number extends.")] = 8,
     manifest: Annotated[Path | None, typer.Option(help="Prompts table; default: draw from population figures.")] = None,
     engine: Annotated[str | None, typer.Option(help="Named pair of models; see: factory engines.")] = None,
-    masks: Annotated[str | None, typer.Option(help="Mask model, with --images.")] = None,
+    masks: Annotated[str | None, typer.Option(help="Mask model, e.g. phantom or bank:DATASET.")] = None,
     images: Annotated[str | None, typer.Option(help="Image model, with --masks.")] = None,
     preset: Annotated[str, typer.Option(help="Resolution: tiny, demo, full or hires.")] = "demo",
     seed: Annotated[int, typer.Option(help="Run seed.")] = 0,
@@ -102,14 +102,14 @@ def build_command(  # one parameter per option
 
 def _engines(engine: str | None, masks: str | None, images: str | None) -> tuple[str, str]:
     """Names of the two models that the options stand for."""
-    from factory.engines.registry import pair
+    from factory.engines.registry import absolute, pair
 
     if engine is not None and (masks or images):
         raise InvalidValueError(
             "--engine", got="--masks or --images beside it", need="either a pair or its parts", do="Leave one out."
         )
     base = pair(engine or "phantom")
-    return masks or base[0], images or base[1]
+    return absolute(masks or base[0]), absolute(images or base[1])
 
 
 def _drive(run: "Run", *, quiet: bool) -> None:
@@ -148,14 +148,20 @@ def _summary(report: "RunReport") -> str:
 
 
 @app.command("reproduce")
-def reproduce_command(dataset: Path, case_id: str, as_json: _Json = False) -> None:
+def reproduce_command(
+    dataset: Path,
+    case_id: str,
+    masks: Annotated[str | None, typer.Option(help="Where its mask model finds its sources: bank:DATASET.")] = None,
+    as_json: _Json = False,
+) -> None:
     """Make a case again and compare hashes.
 
-    Works from the record of the case alone; exit 1 where a hash differs.
+    Works from the record of the case alone, and from the sources if it was drawn from some; exit 1
+    where a hash differs.
     """
     from factory.reproduce import reproduce
 
-    found = reproduce(dataset, case_id)
+    found = reproduce(dataset, case_id, masks=masks)
     same = "identical" if found.identical else "DIFFERENT"
     text = "\n".join([f"{case_id}: {same}", *(f"  {name}: {note}" for name, note in found.layers.items())])
     typer.echo(json.dumps({"case_id": case_id, **asdict(found), "identical": found.identical}) if as_json else text)

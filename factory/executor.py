@@ -204,6 +204,9 @@ def _produce(job: Job, models: Models, watch: _Stopwatch) -> tuple[Arrays, dict[
         "measured": verdict.measured,
         "lesions": verdict.lesions,
         "structures": verdict.structures,
+        "notes": dict(masks.notes),
+        "patient_id": masks.patient_id,
+        "licence": masks.licence,
     }
 
 

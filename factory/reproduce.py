@@ -33,13 +33,16 @@ class Reproduction:
         return set(self.layers.values()) == {"same"}
 
 
-def reproduce(root: Path, case_id: str, load: Callable[[], Models] | None = None) -> Reproduction:
+def reproduce(
+    root: Path, case_id: str, load: Callable[[], Models] | None = None, *, masks: str | None = None
+) -> Reproduction:
     """Draw and render a delivered case again, and compare hashes with its record; writes nothing.
 
     Args:
         root: the dataset.
         case_id: one of its delivered cases.
         load: makes the models; None takes the engines that the dataset names.
+        masks: the mask model with its argument, where it needs one; a dataset does not say where its sources lie.
 
     Raises:
         InvalidValueError: if the case was not delivered, or is real.
@@ -50,11 +53,11 @@ def reproduce(root: Path, case_id: str, load: Callable[[], Models] | None = None
     record = dataset.record(case_id)
     _require_made_here(record, dataset)
     spec = dataset.spec
-    models = load() if load else load_models(spec.mask_model["name"], spec.image_model["name"])
+    models = load() if load else load_models(masks or spec.mask_model["name"], spec.image_model["name"])
     _require_same_makers(dataset, models)
     request = _request(record)
-    masks = models.masks.draw(request)
-    made = {"ct": models.images.render(request, masks), "anatomy": masks.anatomy, "lesions": masks.lesions}
+    drawn = models.masks.draw(request)
+    made = {"ct": models.images.render(request, drawn), "anatomy": drawn.anatomy, "lesions": drawn.lesions}
     layers = {}
     for name, array in made.items():
         stored, now = getattr(record, f"{name}_blake3"), array_blake3(array)

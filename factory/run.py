@@ -116,7 +116,11 @@ def load_models(masks: str, images: str) -> Models:
     Raises:
         UnknownNameError: if there is no such engine.
     """
-    return Models(registry.mask_model(masks), registry.image_model(images), assess, GATE)
+    model = registry.mask_model(masks)
+    if not model.unlabelled:
+        return Models(model, registry.image_model(images), assess, GATE)
+    gate = {**GATE, "unlabelled": sorted(model.unlabelled)}
+    return Models(model, registry.image_model(images), partial(assess, unlabelled=model.unlabelled), gate)
 
 
 def plan_spec(config: BuildConfig, models: Models) -> tuple[Plan, DatasetSpec]:

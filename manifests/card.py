@@ -110,6 +110,11 @@ def _header(spec: DatasetSpec, records: Sequence[CaseRecord], title: str, licenc
 
 
 def _banner(spec: DatasetSpec) -> str:
+    if spec.kind == "synthetic" and spec.from_patients:
+        return (
+            "> **SYNTHETIC, from anatomies of patients.** The masks are deformed label maps of real scans: the terms of each "
+            "source apply. `notes` in the manifest says how much of its source is left in a case. Not for diagnosis."
+        )
     if spec.kind == "synthetic":
         return "> **SYNTHETIC.** No voxel is of a patient. Not for diagnosis; no evidence about patients or diseases."
     return "> **REAL SCANS.** The terms of each source apply, and so does the duty to protect patients."

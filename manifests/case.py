@@ -139,7 +139,9 @@ class CaseRecord(Row):
 
     `status` is "accepted" for a delivered case, "rejected" for a candidate that the quality gate
     refused, "failed" for one that no worker could make. Only accepted cases have arrays.
-    Fields after `worker` describe the making, not the case, and differ between equal runs.
+    `patient_id` of a generated case is the patient whose anatomy was drawn from; `notes` are what
+    the mask model says of it. Fields after `worker` describe the making, not the case, and differ
+    between equal runs.
     """
 
     case_id: str
@@ -180,6 +182,7 @@ class CaseRecord(Row):
     patient_id: str | None = None
     licence: str | None = None
     gate: str | None = None
+    notes: dict[str, str] = {}
     # the making
     worker: str | None = None
     attempt: int = 0
@@ -271,6 +274,7 @@ _TYPES = {
     "origin_mm_xyz": pa.list_(pa.float64()),
     "stored_bytes": pa.int64(),
     "stored_blake3": pa.map_(pa.string(), pa.string()),
+    "notes": pa.map_(pa.string(), pa.string()),
     "attempt": pa.int32(),
     "seconds": pa.map_(pa.string(), pa.float64()),
 }

@@ -89,7 +89,7 @@ def ingest_command(
     meanings: Annotated[
         list[str] | None, typer.Option("--map", help='LABEL=MEANING, e.g. "tumor=tumour:kidney" or "3=ignore".')
     ] = None,
-    images: Annotated[str, typer.Option(help="images-labels: pattern; the first * is the case.")] = IMAGES,
+    images: Annotated[str, typer.Option(help="images-labels: pattern; the first * is the case; empty: none.")] = IMAGES,
     masks: Annotated[str, typer.Option(help="images-labels: pattern of label maps.")] = MASKS,
     licence: Annotated[str | None, typer.Option(help="Licence of the scans.")] = None,
     resample_oblique: Annotated[bool, typer.Option(help="Resample tilted scans instead of refusing them.")] = False,

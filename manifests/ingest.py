@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped, UInt16
+from jaxtyping import Int16, Shaped, UInt16
 
 from manifests.anatomy import table_hash
 from manifests.case import FACTORY_VERSION, Arrays, CaseRecord, Lesion, tumours_of
 from manifests.dataset import Dataset, DatasetSpec
 from manifests.errors import FileFormatError, InputError, InvalidValueError
 from manifests.foreign import measure_structures, translate
-from manifests.geometry import Grid
+from manifests.geometry import HU_MIN, Grid
 from manifests.identity import content_hash
 from manifests.ingest_sources import (
     IMAGES,
@@ -92,7 +92,7 @@ def _one(dataset: Dataset, source: Source, case: SourceCase, index: int) -> Case
         patient_id=case.patient_id or case.case_id,
         split=case.split,
         licence=source.licence,
-        source=str(case.ct.relative_to(source.folder)) if case.ct else None,
+        source=_origin(source, case),
         factory_version=FACTORY_VERSION,
         anatomy_table=table_hash(),
     )
@@ -110,16 +110,23 @@ def _one(dataset: Dataset, source: Source, case: SourceCase, index: int) -> Case
     )
 
 
+def _origin(source: Source, case: SourceCase) -> str | None:
+    """Path of the image, or of the labels where there is none, inside the source."""
+    paths = [case.ct] if case.ct else [path for path, _ in case.labels if source.masks_only]
+    return str(paths[0].relative_to(source.folder)) if paths else None
+
+
 def _read(source: Source, case: SourceCase) -> tuple[Arrays, tuple[Lesion, ...]]:
     binary = [value for _, value in case.labels if value is not None]
-    if case.ct is None or not case.labels or (len(case.labels) > 1 and not binary):
+    image = case.labels[0][0] if source.masks_only and case.labels else case.ct
+    if image is None or not case.labels or (len(case.labels) > 1 and not binary):
         raise InvalidValueError(
             f"case {case.case_id}",
             got=f"{'one image' if case.ct else 'no single image'} and {len(case.labels)} label files",
             need="one image and its labels",
             do="Add the missing file, or narrow the pattern.",
         )
-    ct, grid = read_ct(case.ct, resample_oblique=source.resample_oblique)
+    ct, grid = _read_image(source, image)
     values = np.zeros(grid.shape_zyx, np.uint16)
     for path, value in case.labels:
         layer, layer_grid = read_labels(path, resample_oblique=source.resample_oblique)
@@ -127,6 +134,14 @@ def _read(source: Source, case: SourceCase) -> tuple[Arrays, tuple[Lesion, ...]]
         _lay(values, layer, value)
     anatomy, lesions, records = translate(values, source.labels, grid)
     return Arrays(grid=grid, ct=ct, anatomy=anatomy, lesions=lesions), records
+
+
+def _read_image(source: Source, path: Path) -> tuple[Int16[np.ndarray, "z y x"], Grid]:
+    """The CT of a case, or an empty one on the grid of its labels."""
+    if not source.masks_only:
+        return read_ct(path, resample_oblique=source.resample_oblique)
+    labels, grid = read_labels(path, resample_oblique=source.resample_oblique)
+    return np.full(labels.shape, HU_MIN, np.int16), grid
 
 
 def _lay(values: UInt16[np.ndarray, "z y x"], layer: Shaped[np.ndarray, "z y x"], value: int | None) -> None:

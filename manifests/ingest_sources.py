@@ -64,6 +64,7 @@ class Source:
         folder: what paths in messages and records are relative to.
         layout: "images-labels", "nnunet" or "totalsegmentator".
         resample_oblique: whether tilted images are resampled instead of refused.
+        masks_only: whether there are no images; the CT of each case is then empty, -1024 HU throughout.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class Source:
     labels: LabelMap
     licence: str | None = None
     resample_oblique: bool = False
+    masks_only: bool = False
 
 
 def images_labels_source(
@@ -91,7 +93,7 @@ def images_labels_source(
         folder: where the patterns start.
         labels: meaning of the values: a scheme's name, a JSON file, or {value: name}.
         overrides: meanings of labels by name or value, which count before `labels`.
-        images: pattern of the images, relative to `folder`.
+        images: pattern of the images, relative to `folder`; empty for label maps without images.
         masks: pattern of the label maps.
 
     Raises:
@@ -99,14 +101,16 @@ def images_labels_source(
         InvalidValueError: if a case name cannot be an id.
         UnknownNameError: if a label is not understood.
     """
-    pictures, maps = _matches(folder, images), _matches(folder, masks)
-    if not pictures:
-        raise LocationError(str(folder), got=f"no file like {images}", need="images", do="Check folder and pattern.")
+    maps = _matches(folder, masks)
+    pictures = _matches(folder, images) if images else {}
+    if not (pictures if images else maps):
+        missing, need = (images, "images") if images else (masks, "label maps")
+        raise LocationError(str(folder), got=f"no file like {missing}", need=need, do="Check folder and pattern.")
     cases = []
     for key in sorted(pictures.keys() | maps.keys()):
         ct, found = pictures.get(key, []), maps.get(key, [])
         cases.append(SourceCase(key, ct[0] if len(ct) == 1 else None, tuple((path, None) for path in found)))
-    return Source(folder, "images-labels", _named(cases), _labels(labels, overrides))
+    return Source(folder, "images-labels", _named(cases), _labels(labels, overrides), masks_only=not images)
 
 
 def nnunet_source(folder: Path, overrides: Names | None = None) -> Source:

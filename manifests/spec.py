@@ -45,6 +45,11 @@ class DatasetSpec(Row):
         """Identity of the spec: "s" and 20 hexadecimal characters."""
         return "s" + content_hash(self.model_dump(mode="json"))
 
+    @property
+    def from_patients(self) -> bool:
+        """Whether scans or label maps of patients are in it, as they are or deformed."""
+        return self.kind == "real" or self.mask_model.get("sources") == "real"
+
 
 def spec_text(spec: DatasetSpec) -> str:
     """The content of `dataset.json`: the spec and its identity."""

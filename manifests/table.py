@@ -19,7 +19,7 @@ from manifests.errors import FileFormatError, LocationError
 
 __all__ = ["from_records", "order", "read_table", "to_records", "write_table"]
 
-_MAPS = ("stored_blake3", "seconds")
+_MAPS = ("stored_blake3", "notes", "seconds")
 _ROW_GROUP = 50_000
 
 

@@ -51,24 +51,34 @@ class Masks:
             the structure that holds the lesion.
         lesions: instance ids from 1, 0 = none; instances do not touch, diagonals included.
         lesion_records: one record for each instance id.
-        notes: facts worth keeping, e.g. the source case of a bank.
+        notes: facts worth keeping in the case's record, e.g. the source case of a bank.
+        patient_id: patient whose anatomy this is, where it is someone's; splits keep a patient together.
+        licence: terms of that anatomy.
     """
 
     anatomy: UInt8[np.ndarray, "z y x"]
     lesions: UInt8[np.ndarray, "z y x"]
     lesion_records: tuple[Lesion, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+    patient_id: str | None = None
+    licence: str | None = None
 
 
 class MaskModel(ABC):
     """Prompt to anatomy and lesions.
 
     `identity` names the model and version, and for learned models `weights_sha256`; it is part
-    of each case's identity, so change it whenever the output changes. Constructors take no
-    argument and are cheap: weights load at the first drawing, in the process that draws.
+    of each case's identity, so change it whenever the output changes. Constructors are cheap
+    (weights load at the first drawing, in the process that draws) and take no argument, or one
+    text: what follows the colon in `--masks NAME:ARGUMENT`.
+
+    Attributes:
+        unlabelled: structures or groups that this model never draws, because nothing that it
+            draws from labels them; the quality gate does not ask for them.
     """
 
     identity: Mapping[str, str]
+    unlabelled: frozenset[str] = frozenset()
 
     @abstractmethod
     def draw(self, request: Request) -> Masks:

@@ -2,20 +2,24 @@
 
 Any installed package may add an engine under the entry point groups `ct_factory.mask_models`
 and `ct_factory.image_models`. An engine's module is imported only when the engine is chosen.
-A pair names a mask model and an image model that belong together.
+A pair names a mask model and an image model that belong together. `NAME:ARGUMENT` names an
+engine that needs to be told something, such as the dataset that a bank draws from.
 """
 
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
+from pathlib import Path
 from types import MappingProxyType
 
 from factory.engines.base import ImageModel, MaskModel
-from manifests.errors import EngineContractError, MissingDependencyError, UnknownNameError
+from manifests.errors import EngineContractError, InvalidValueError, MissingDependencyError, UnknownNameError
 
-__all__ = ["IMAGE_GROUP", "MASK_GROUP", "engine_names", "image_model", "mask_model", "pair", "pair_names"]
+__all__ = ["IMAGE_GROUP", "MASK_GROUP", "absolute", "engine_names", "image_model", "mask_model", "pair", "pair_names"]
 
 MASK_GROUP, IMAGE_GROUP = "ct_factory.mask_models", "ct_factory.image_models"
 
 _BUILT_IN = (
+    EntryPoint("bank", "factory.engines.bank:Bank", MASK_GROUP),
     EntryPoint("phantom", "factory.engines.phantom:Phantom", MASK_GROUP),
     EntryPoint("texture", "factory.engines.texture:Texture", IMAGE_GROUP),
 )
@@ -33,25 +37,43 @@ def engine_names(group: str) -> tuple[str, ...]:
     return tuple(sorted(_found(group)))
 
 
-def _load(group: str, name: str, option: str) -> object:
+def absolute(name: str) -> str:
+    """The same engine, its argument made absolute where it is a path that exists: for workers elsewhere."""
+    name, colon, argument = name.partition(":")
+    return name + colon + (str(Path(argument).resolve()) if argument and Path(argument).exists() else argument)
+
+
+def _load(group: str, called: str, option: str) -> object:
+    name, colon, argument = called.partition(":")
     found = _found(group)
     if name not in found:
         raise UnknownNameError(
             option, got=repr(name), need=f"one of {', '.join(sorted(found))}", do="See: factory engines."
         )
     try:
-        return found[name].load()()
+        engine = found[name].load()
     except ImportError as error:
         raise MissingDependencyError(
             f"engine {name!r}", got=str(error), need="its packages", do="Install what the engine's documentation names."
         ) from error
+    if not colon:
+        return engine()
+    if not signature(engine).parameters:
+        raise InvalidValueError(
+            option,
+            got=repr(called),
+            need=f"{name!r} alone: it takes no argument",
+            do="Leave out the colon and the rest.",
+        )
+    return engine(argument)
 
 
 def mask_model(name: str) -> MaskModel:
-    """Make the mask model of a name.
+    """Make the mask model of a name, or of `NAME:ARGUMENT`.
 
     Raises:
         UnknownNameError: listing the mask models there are.
+        InvalidValueError: if the model takes no argument and one is given, or refuses it.
         MissingDependencyError: if the engine's own packages are not installed.
         EngineContractError: if the entry point is no mask model.
     """

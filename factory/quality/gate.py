@@ -39,8 +39,11 @@ class Verdict:
     structures: tuple[StructureMeasure, ...]
 
 
-def assess(request: Request, arrays: Arrays) -> Verdict:
+def assess(request: Request, arrays: Arrays, unlabelled: frozenset[str] = frozenset()) -> Verdict:
     """Measure a case and judge it against its own prompt and against anatomy.
+
+    `unlabelled` names structures or groups that need not be there: the mask model's sources do
+    not label them, and its dataset's spec says so.
 
     Judges any arrays, also meaningless ones; nothing in them raises. What the prompt left
     unstated is judged by `request.subject`, where it is drawn.
@@ -52,8 +55,9 @@ def assess(request: Request, arrays: Arrays) -> Verdict:
     subject = request.subject
     if measures.voxels.any():
         phase = measured_phase(measures, subject.study.contrast_phase)
-        reasons += asked_reasons(subject, measures)
-        reasons += plausible_reasons(subject, arrays, measures, phase or subject.study.contrast_phase)
+        found = [*asked_reasons(subject, measures)]
+        found += plausible_reasons(subject, arrays, measures, phase or subject.study.contrast_phase)
+        reasons += [text for text in found if not _excused(text, unlabelled)]
     else:
         reasons.append(reason("body-missing", "anatomy is zero throughout"))
     return Verdict(
@@ -63,6 +67,14 @@ def assess(request: Request, arrays: Arrays) -> Verdict:
         lesions=measures.lesions,
         structures=measures.structure_rows(),
     )
+
+
+def _excused(text: str, unlabelled: frozenset[str]) -> bool:
+    """Whether a reason is about a structure that the mask model's sources do not label."""
+    code, _, words = text.partition(": ")
+    if code == "organ-missing":
+        return words.partition(":")[0] in unlabelled
+    return code == "sex" and ", no " in words and words.rpartition(", no ")[2] in unlabelled
 
 
 def _attributes(subject: Prompt, measures: Measures, reasons: list[str]) -> Attributes:

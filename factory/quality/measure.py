@@ -31,7 +31,8 @@ class Measures:
         core_voxels, core_hu: number and mean HU of a structure's inner voxels, those whose six
             neighbours belong to it too: free of partial volume. Without its lesions.
         components, main_fraction: number of 26-connected parts, and share of the largest.
-        cut: whether a structure touches the edge of the grid.
+        cut: whether a structure touches the edge of the grid, or the first or last slice that holds
+            any anatomy: a scan that ends inside the grid cuts like one that fills it.
         x_mm: mean x of each structure; NaN where empty.
         lesions: connected lesions by descending volume; `site` is "" where no structure holds it.
         lesion_count: number of connected lesions, also beyond those measured.
@@ -168,7 +169,8 @@ def _connectivity(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
 
 def _cut(runs: Runs) -> np.ndarray:
     depth, height, width = runs.shape_zyx
-    edge = (runs.z == 0) | (runs.z == depth - 1) | (runs.y == 0) | (runs.y == height - 1)
+    ends = (runs.z.min(initial=depth), runs.z.max(initial=-1))
+    edge = (runs.z == ends[0]) | (runs.z == ends[1]) | (runs.y == 0) | (runs.y == height - 1)
     edge |= (runs.start == 0) | (runs.stop == width)
     cut = np.zeros(_IDS, bool)
     cut[runs.label[edge]] = True

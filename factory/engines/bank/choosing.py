@@ -1,0 +1,122 @@
+"""Which source a prompt gets: those that can satisfy it, weighted by how alike the patients are.
+
+What a source cannot change excludes it: an organ that a tumour, an enlargement or the scan region
+needs, and a scan that ends long before the region does. Sex, age, height and weight only weigh.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from factory.config import REGION_Z_MM
+from factory.engines.bank.placing import expected_z_mm
+from factory.engines.bank.sources import Source
+from factory.quality.limits import GATE
+from manifests.anatomy import group
+from manifests.errors import InvalidValueError
+from prompts.schema import Prompt
+
+__all__ = ["choose", "coverage", "required", "unlabelled", "weights"]
+
+_LEAST_COVERAGE = 0.6
+"""Share of a scan region, by height, that a source must show."""
+_WIDTHS = {"age_years": 15.0, "height_cm": 8.0, "weight_kg": 14.0}
+_UNKNOWN = 0.6
+"""Weight of an attribute that the bank does not know."""
+_OTHER_SEX = 0.05
+_SEX_ORGANS = {"male": "prostate", "female": "uterus"}
+
+
+def required(region: str | None, sex: str | None) -> list[str]:
+    """Structures or groups that a scan region of a patient must show, as the quality gate has it."""
+    parts = GATE["region_parts"].get(region or "torso", [])
+    names = [name for part in parts for name in GATE["required"][part]]
+    return names + ([_SEX_ORGANS[sex]] if sex and "pelvis" in parts else [])
+
+
+def unlabelled(sources: Sequence[Source]) -> frozenset[str]:
+    """Required structures or groups that no source of a bank labels; none where some source is sparse.
+
+    What a sparse source leaves out is drawn around it, so nothing is missing there.
+    """
+    if not all(source.whole for source in sources):
+        return frozenset()
+    labelled = {name for source in sources for name in source.volumes_ml}
+    names = {name for sex in _SEX_ORGANS for name in required("torso", sex)}
+    return frozenset(name for name in names if not labelled & _members(name))
+
+
+def coverage(span_mm: tuple[float, float], region: str | None) -> float:
+    """Share of a scan region that lies within a span of heights in the torso frame."""
+    low, high = REGION_Z_MM[region or "torso"]
+    return float(max(0.0, min(high, span_mm[1]) - max(low, span_mm[0])) / (high - low))
+
+
+def choose(sources: Sequence[Source], subject: Prompt, lacks: frozenset[str], rng: np.random.Generator) -> Source:
+    """Draw a source for a subject, weighted by likeness; one number is drawn.
+
+    Args:
+        sources: the bank.
+        subject: a prompt with every field stated.
+        lacks: what no source labels, see `unlabelled`.
+        rng: the case's generator.
+
+    Raises:
+        InvalidValueError: if no source can satisfy the prompt, counting why.
+    """
+    reasons = [_obstacle(source, subject, lacks) for source in sources]
+    fit = [source for source, reason in zip(sources, reasons, strict=True) if reason is None]
+    if not fit:
+        counts = Counter(reason for reason in reasons if reason)
+        raise InvalidValueError(
+            "mask model bank",
+            got=f"no fitting source among {len(sources)}: "
+            + ", ".join(f"{number} {reason}" for reason, number in counts.most_common(4)),
+            need="a source that shows the scan region and the organs of the prompt",
+            do="Ask for another region or organ, or add sources that show it.",
+        )
+    share = np.cumsum(weights(fit, subject))
+    return fit[min(int(np.searchsorted(share, rng.random() * share[-1], "right")), len(fit) - 1)]
+
+
+def weights(sources: Sequence[Source], subject: Prompt) -> list[float]:
+    """How well each source resembles a subject, above 0 and at most 1."""
+    return [_likeness(source, subject) for source in sources]
+
+
+def _likeness(source: Source, subject: Prompt) -> float:
+    patient, region = subject.patient, subject.study.region
+    weight = coverage(expected_z_mm(source), region) ** 2 if source.whole else 1.0
+    if source.sex != patient.sex:
+        weight *= _OTHER_SEX if source.sex else _UNKNOWN
+    for name, width in _WIDTHS.items():
+        there, asked = getattr(source, name), getattr(patient, name)
+        known = there is not None and asked is not None
+        weight *= float(np.exp(-(((there - asked) / width) ** 2) / 2)) if known else _UNKNOWN
+    return max(weight, 1e-9)
+
+
+def _obstacle(source: Source, subject: Prompt, lacks: frozenset[str]) -> str | None:
+    """Why a source cannot satisfy a subject, in words that follow a count; None if it can."""
+    there = set(source.volumes_ml)
+    for tumour in subject.tumours:
+        if tumour.site not in there:
+            return f"without {tumour.site}"
+    for name in subject.enlarged_organs:
+        if not there & _members(name):
+            return f"without {name}"
+    if not source.whole:
+        return None
+    absent = {entry for name in subject.absent_organs for entry in _members(name)}
+    for name in required(subject.study.region, subject.patient.sex):
+        members = _members(name) - absent
+        if members and name not in lacks and not members & there:
+            return f"without {name}"
+    if coverage(expected_z_mm(source), subject.study.region) < _LEAST_COVERAGE:
+        return f"that end within the {subject.study.region}"
+    return None
+
+
+def _members(name: str) -> set[str]:
+    return {entry.name for entry in group(name)}

@@ -1,0 +1,143 @@
+"""Edits of a drawn anatomy: organs taken out, organs enlarged, stray pieces cleared away."""
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+from scipy import ndimage
+
+from factory.engines.bank.resampling import LabelMap, Warp, pull
+from manifests.anatomy import structure, structures
+from manifests.geometry import Grid
+
+__all__ = ["PIECES", "remove", "resize", "tidy"]
+
+PIECES = frozenset({"body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle", "costal_cartilages", "kidney_cyst_left",
+                    "intervertebral_discs", "kidney_cyst_right", "pulmonary_vein", "vertebral_column", "ribs",
+                    "lungs"})  # fmt: skip
+"""Structures that are several pieces by nature."""
+
+_YIELDING = frozenset({"fat", "soft", "muscle"})
+_STEP_MM = 3.0
+_FADE_MM, _MARGIN_MM = 12.0, 75.0
+_CORNERS = np.ones((3, 3, 3), bool)
+
+
+def remove(anatomy: UInt8[np.ndarray, "z y x"], names: set[str]) -> None:
+    """Take structures out of an anatomy in place; their room goes to the nearest fat or muscle around each.
+
+    Where there is none beside them, it becomes visceral fat.
+    """
+    yielding = np.zeros(256, bool)
+    yielding[[entry.id for entry in structures() if entry.tissue in _YIELDING]] = True
+    boxes = ndimage.find_objects(anatomy, max_label=255)
+    for entry in structures():
+        box = boxes[entry.id - 1]
+        if entry.name in names and box is not None:
+            near = tuple(slice(max(part.start - 3, 0), part.stop + 3) for part in box)
+            _fill(anatomy[near], entry.id, yielding)
+
+
+def _fill(view: UInt8[np.ndarray, "z y x"], id: int, yielding: Bool[np.ndarray, "256"]) -> None:
+    gone, known = view == id, yielding[view]
+    known &= ~gone
+    if not known.any():
+        view[gone] = structure("visceral_fat").id
+        return
+    index = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    view[gone] = view[tuple(part[gone] for part in index)]
+
+
+def tidy(anatomy: UInt8[np.ndarray, "z y x"]) -> None:
+    """Keep the largest 26-connected piece of each structure, in place; others become what surrounds them most."""
+    boxes = ndimage.find_objects(anatomy, max_label=255)
+    for entry in structures():
+        box = boxes[entry.id - 1]
+        if box is None or entry.name in PIECES:
+            continue
+        parts, count = ndimage.label(anatomy[box] == entry.id, _CORNERS)
+        if count > 1:
+            sizes = np.bincount(parts.ravel())
+            sizes[0] = 0
+            _clear(anatomy, box, parts, int(sizes.argmax()))
+
+
+def _clear(anatomy: UInt8[np.ndarray, "z y x"], box: tuple[slice, ...], parts: np.ndarray, kept: int) -> None:
+    """Give every part but one the label that is most frequent around it."""
+    for number, part in enumerate(ndimage.find_objects(parts), 1):
+        if number == kept:
+            continue
+        starts = [outer.start + inner.start for outer, inner in zip(box, part, strict=True)]
+        near = tuple(
+            slice(max(start - 1, 0), start + inner.stop - inner.start + 1)
+            for start, inner in zip(starts, part, strict=True)
+        )
+        view = anatomy[near]
+        mask = np.zeros(view.shape, bool)
+        inside = tuple(
+            slice(start - n.start, start - n.start + p.stop - p.start)
+            for start, n, p in zip(starts, near, part, strict=True)
+        )
+        mask[inside] = parts[part] == number
+        shell = ndimage.binary_dilation(mask, _CORNERS) & ~mask
+        view[mask] = np.bincount(view[shell], minlength=1).argmax()
+
+
+def resize(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, name: str, volume_ml: float) -> UInt8[np.ndarray, "z y x"]:
+    """Grow or shrink an organ to a volume, and move what is around it along; unchanged without the organ.
+
+    The map moves points along the normal of the organ's surface and fades over a few centimetres,
+    so neighbours are displaced and squeezed or stretched, never overpainted.
+    """
+    organ = anatomy == structure(name).id
+    voxels = int(organ.sum())
+    if not voxels:
+        return anatomy
+    margin = [int(np.ceil(_MARGIN_MM / s)) for s in grid.spacing_mm_zyx]
+    box = ndimage.find_objects(organ.view(np.uint8))[0]
+    wide = tuple(
+        slice(max(p.start - m, 0), min(p.stop + m, n)) for p, m, n in zip(box, margin, anatomy.shape, strict=True)
+    )
+    part = _part(grid, wide)
+    warp = _push(organ[wide], part, volume_ml / (voxels * grid.voxel_volume_ml))
+    changed = anatomy.copy()
+    changed[wide] = pull(LabelMap(anatomy[wide], part), warp, part)
+    return changed
+
+
+def _part(grid: Grid, box: tuple[slice, ...]) -> Grid:
+    """The grid of a box of voxels."""
+    shape = tuple(part.stop - part.start for part in box)
+    moved = zip(grid.origin_mm_xyz, grid.spacing_mm_zyx[::-1], box[::-1], strict=True)
+    return Grid(shape, grid.spacing_mm_zyx, tuple(o + s * p.start for o, s, p in moved))
+
+
+def _push(organ: Bool[np.ndarray, "z y x"], grid: Grid, factor: float) -> Warp:
+    """Where each point comes from when an organ grows or shrinks by a factor.
+
+    At distance s outside the old surface, a point comes from s - d exp(-|s| / w). With
+    d = r exp(|r| / w) the new surface lies at r; with w > 2 |r| the map rises with s
+    everywhere, so nothing folds. r is read from the distances themselves: as many voxels lie within
+    r as the organ shall have.
+    """
+    steps = [max(1, round(_STEP_MM / s)) for s in grid.spacing_mm_zyx]
+    thin = organ[tuple(slice(0, None, step) for step in steps)]
+    dz, dy, dx = (s * step for s, step in zip(grid.spacing_mm_zyx, steps, strict=True))
+    lattice = Grid(thin.shape, (dz, dy, dx), grid.origin_mm_xyz)
+    outside = ndimage.distance_transform_edt(~thin, sampling=(dz, dy, dx))
+    inside = ndimage.distance_transform_edt(thin, sampling=(dz, dy, dx))
+    signed = np.asarray(outside - inside, np.float32)
+    wanted = int(np.clip(round(int(thin.sum()) * factor), 1, signed.size - 1))
+    reach = np.float32(np.partition(signed.ravel(), wanted)[wanted])
+    width = np.float32(_FADE_MM + 2 * abs(reach))
+    size = reach * np.exp(abs(reach) / width) * np.exp(-np.abs(signed) / width)
+    z, y, x = (axis.astype(np.float32) for axis in lattice.axes_mm())
+    points = np.stack([np.broadcast_to(axis, signed.shape) for axis in (x, y[:, None], z[:, None, None])])
+    return Warp(np.asarray(points - _outward(signed, (dz, dy, dx)) * size, np.float32), lattice)
+
+
+def _outward(signed: Float32[np.ndarray, "z y x"], spacing: tuple[float, ...]) -> Float32[np.ndarray, "3 z y x"]:
+    """Unit vectors (x, y, z) away from a surface; shorter where the direction is unclear."""
+    smooth = ndimage.gaussian_filter(signed, 1.0, mode="nearest")
+    if min(smooth.shape) < 2:
+        return np.zeros((3, *smooth.shape), np.float32)
+    slopes = np.stack([np.gradient(smooth, step, axis=axis) for axis, step in enumerate(spacing)][::-1])
+    return np.asarray(slopes / np.maximum(np.sqrt((slopes**2).sum(axis=0)), 0.8), np.float32)

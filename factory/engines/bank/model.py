@@ -1,0 +1,148 @@
+"""The mask model `bank`: choose a source, deform it, edit it to fit the prompt, place the lesions."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from factory.engines.bank.choosing import choose, unlabelled
+from factory.engines.bank.editing import remove, resize, tidy
+from factory.engines.bank.fitting import draw_warp, fit
+from factory.engines.bank.library import Library
+from factory.engines.bank.normal import cut_ids, remnants, wanted_ml
+from factory.engines.bank.outline import coarse
+from factory.engines.bank.placing import Placement, place
+from factory.engines.bank.resemblance import alike, canonical, organ_dice
+from factory.engines.bank.sources import Source, bank_hash, open_sources
+from factory.engines.bank.surrounding import BACKGROUND, surround
+from factory.engines.base import MaskModel, Masks, Request
+from factory.engines.lesions import place_lesions
+from manifests.anatomy import group, structures
+from manifests.errors import InvalidValueError
+from manifests.geometry import Grid
+from prompts.schema import Prompt
+
+__all__ = ["Bank"]
+
+_COMPARED = 4
+"""Sources with which a case is compared, the chosen one aside: those most alike in organ volumes."""
+_OTHER_SEX = {"male": "uterus", "female": "prostate"}
+_COMPARING_MM = 4.0
+_PASSES = 3
+
+
+class Bank(MaskModel):
+    """Draws from the label maps of a dataset, real or synthetic; see `docs/bank.md`.
+
+    Args:
+        dataset: directory of the dataset; its records are read at once, its arrays when needed.
+
+    Raises:
+        InvalidValueError: without a dataset, or if it shows no organs.
+        LocationError: if there is no dataset.
+        CorruptDatasetError: if a record was edited.
+    """
+
+    def __init__(self, dataset: str = "") -> None:
+        if not dataset:
+            raise InvalidValueError(
+                "mask model bank", got="no dataset", need="bank:DATASET", do="Name the dataset to draw from."
+            )
+        self._path = dataset
+        self._dataset, self._sources = open_sources(Path(dataset))
+        self.unlabelled = unlabelled(self._sources)
+        background = BACKGROUND.identity
+        self.identity: Mapping[str, str] = {
+            "name": "bank",
+            "version": "1",
+            "bank": bank_hash(self._dataset.accepted()),
+            "sources": "real" if self._dataset.spec.from_patients else "synthetic",
+            "background": f"{background['name']} {background['version']}",
+        }
+
+    def __reduce__(self) -> tuple[type["Bank"], tuple[str]]:
+        """Travel as a path: the process that draws reads the bank itself."""
+        return type(self), (self._path,)
+
+    @cached_property
+    def _library(self) -> Library:
+        return Library(self._dataset)
+
+    @cached_property
+    def _seen(self) -> dict[str, UInt8[np.ndarray, "z y x"]]:
+        """Sources on the lattice of comparison, by case id."""
+        return {}
+
+    def draw(self, request: Request) -> Masks:
+        """Draw the masks of one case.
+
+        Raises:
+            InvalidValueError: if no source can satisfy the prompt.
+            CorruptDatasetError: if the voxels of the chosen source are not those of its record.
+        """
+        subject = request.subject
+        source = choose(self._sources, subject, self.unlabelled, request.rng("bank/source"))
+        atlas = self._library.atlas(source, min(request.grid.spacing_mm_zyx))
+        base = fit(atlas.placement, source, subject.patient)
+        drawn, seen = surround(atlas, draw_warp(base, request.rng("bank/warp")), request)
+        drawn = _edited(drawn, request.grid, subject)
+        anatomy, lesions, records = place_lesions(drawn, request)
+        notes = {
+            "source_case": source.case_id,
+            "coverage": f"{seen:.2f}",
+            **self._resemblance(drawn, request.grid, source),
+        }
+        return Masks(anatomy, lesions, records, notes, source.patient_id, source.licence)
+
+    def _resemblance(self, drawn: UInt8[np.ndarray, "z y x"], grid: Grid, source: Source) -> dict[str, str]:
+        """Dice with the chosen source, and the highest over the sources most alike."""
+        small = coarse(drawn, grid, _COMPARING_MM)
+        try:
+            placement = place(small.labels, small.grid, "drawn")
+        except InvalidValueError:  # nothing whole in view: compare where it was drawn
+            placement = Placement((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), measured=False)
+        aligned = canonical(small, placement)
+        sizes = np.bincount(drawn.ravel(), minlength=256) * grid.voxel_volume_ml
+        volumes = {entry.name: float(sizes[entry.id]) for entry in structures() if sizes[entry.id]}
+        others = [one for one in alike(volumes, self._sources, _COMPARED + 1) if one != source][:_COMPARED]
+        dice = {one.case_id: organ_dice(self._aligned(one), aligned) for one in (source, *others)}
+        nearest = max(dice, key=lambda name: dice[name])
+        return {
+            "source_dice": f"{dice[source.case_id]:.3f}",
+            "nearest_case": nearest,
+            "nearest_dice": f"{dice[nearest]:.3f}",
+        }
+
+    def _aligned(self, source: Source) -> UInt8[np.ndarray, "z y x"]:
+        if source.case_id not in self._seen:
+            self._seen[source.case_id] = canonical(*self._library.glimpse(source))
+        return self._seen[source.case_id]
+
+
+def _edited(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, subject: Prompt) -> UInt8[np.ndarray, "z y x"]:
+    """The anatomy without what the patient lacks, every organ within its range, enlarged ones above it."""
+    remove(anatomy, _members(subject.absent_organs) | {_OTHER_SEX[subject.patient.sex or "male"]})
+    remove(anatomy, remnants(anatomy, grid, subject.patient))
+    tidy(anatomy)
+    enlarged = _members(subject.enlarged_organs)
+    for _ in range(_PASSES):  # resizing one organ squeezes the next
+        sizes = np.bincount(anatomy.ravel(), minlength=256) * grid.voxel_volume_ml
+        cut = cut_ids(anatomy)
+        wrong = {}
+        for entry in structures():
+            here, asked = float(sizes[entry.id]), entry.name in enlarged
+            wanted = wanted_ml(entry, subject.patient, here, enlarged=asked)
+            if here and wanted != here and (asked or not cut[entry.id]):
+                wrong[entry.name] = wanted
+        for name, wanted in wrong.items():
+            anatomy = resize(anatomy, grid, name, wanted)
+        if not wrong:
+            break
+        tidy(anatomy)
+    return anatomy
+
+
+def _members(names: Iterable[str]) -> set[str]:
+    return {entry.name for name in names for entry in group(name)}
