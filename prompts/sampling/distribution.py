@@ -1,29 +1,28 @@
-"""Drawing prompts: from a distribution of attributes, and what a given prompt leaves unstated.
+"""Drawing prompts: from published statistics of a population, and what a given prompt leaves unstated.
 
-A `Distribution` is read from TOML; `default_distribution()` ships with the project. Drawing a
+A `Population` is read from TOML; `default_distribution()` ships with the project. Drawing a
 prompt and completing one use the same conditional tables. Prompt i of a seed is the same
 however many are drawn.
 """
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from manifests.anatomy import Phase, group
 from manifests.case import Sex
-from manifests.errors import FileFormatError, LocationError
-from manifests.identity import content_hash, rng
-from prompts.sampling.marginals import sample_table
+from prompts.sampling.base import Distribution
 from prompts.sampling.population import AgeStatistics, BodyStatistics, OrganChange, TumourStatistics, choose
+from prompts.sampling.sequences import Mode, generator, stratum
 from prompts.schema import Patient, Prompt, Race, Region, Study, Tumour, tumour_organs
 
-__all__ = ["Cohort", "Distribution", "complete", "default_distribution", "load_distribution", "sample_table"]
+__all__ = ["Cohort", "Population", "complete", "default_distribution", "temper"]
 
 FORMAT = 1
 V = TypeVar("V")
@@ -43,18 +42,14 @@ class Cohort(BaseModel):
     race: Mapping[Race, float]
 
 
-class Distribution(BaseModel):
-    """A joint distribution of all attributes of a prompt, as conditional tables.
+class Population(Distribution):
+    """A joint distribution of all attributes of a prompt, as conditional tables of published statistics.
 
     Attributes:
         unstated: probability that a drawn prompt leaves a field unstated.
         tumour: statistics of each organ that may carry a tumour; none may be missing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int
-    name: str
     cohort: Cohort
     unstated: Mapping[str, float]
     body: Mapping[Sex, BodyStatistics]
@@ -63,7 +58,7 @@ class Distribution(BaseModel):
     tumour: Mapping[str, TumourStatistics]
 
     @model_validator(mode="after")
-    def _whole(self) -> "Distribution":
+    def _whole(self) -> "Population":
         if self.format != FORMAT:
             raise ValueError(f"format {self.format} is not {FORMAT}")
         if missing := set(tumour_organs()) - set(self.tumour):
@@ -74,15 +69,38 @@ class Distribution(BaseModel):
         return self
 
     @property
-    def distribution_id(self) -> str:
-        """Identity of the content."""
-        return content_hash(self.model_dump_json())  # as text: upper bounds of stages may be infinite
+    def strata(self) -> tuple[str, ...]:
+        """Sites that a drawn tumour can have."""
+        return tuple(self._sites)
 
-    def draw(self, seed: int, index: int) -> Prompt:
-        """Draw prompt `index` of a seed; some of its fields stay unstated."""
-        random = rng(f"{seed}:{index}", f"distribution:{self.name}")
-        subject = self.complete(self._outline(random), random)
-        return self._hide(self._change_organs(subject, random), random)
+    @cached_property
+    def _sites(self) -> dict[str, str]:
+        """Organ of each site, in the order of the file."""
+        tables = {organ: table for organ, table in self.tumour.items() if table.default and any(table.cases.values())}
+        return {site: organ for organ, table in tables.items() for site, share in table.sites.items() if share > 0}
+
+    @cached_property
+    def _tempered(self) -> "Population":
+        return temper(self)
+
+    def draw(self, seed: int, index: int, mode: Mode = "match") -> Prompt:
+        """Draw prompt `index` of a seed; some of its fields stay unstated.
+
+        `balanced` gives every row a tumour at a stated site, `rare` takes the square root of every share
+        (but not of what is unstated), `coverage` leads the draws by a Sobol point.
+        """
+        if mode == "rare":
+            return self._tempered.draw(seed, index)
+        random = generator(mode, seed, index, f"distribution:{self.name}")
+        site = self.strata[stratum(seed, index, len(self.strata))] if mode == "balanced" else None
+        subject = self.complete(self._at_site(site, random) if site else self._outline(random), random)
+        return self._hide(self._change_organs(subject, random), random, site)
+
+    def _at_site(self, site: str, random: np.random.Generator) -> Prompt:
+        """A tumour at a site, and a sex by incidence."""
+        organ = self._sites[site]
+        sex = choose(self.tumour[organ].cases, random)
+        return Prompt(patient=Patient(sex=sex), tumours=(Tumour(organ=organ, site=site),))
 
     def _outline(self, random: np.random.Generator) -> Prompt:
         """Draw sex and tumour organs together, by incidence."""
@@ -115,12 +133,14 @@ class Distribution(BaseModel):
         changed = {"absent_organs": absent, "enlarged_organs": drawn(self.enlarged)}
         return Prompt.model_validate({**dict(subject), **changed})
 
-    def _hide(self, subject: Prompt, random: np.random.Generator) -> Prompt:
-        """Leave fields unstated with their probabilities."""
+    def _hide(self, subject: Prompt, random: np.random.Generator, site: str | None = None) -> Prompt:
+        """Leave fields unstated with their probabilities; a site that was asked for stays."""
 
         def kept(part: BaseModel) -> dict[str, Any]:
             fields = part.model_dump()
             hidden = {name for name in fields if random.random() < self.unstated.get(name, 0.0)}
+            if site and fields.get("site") == site:
+                hidden.discard("site")
             if "site" not in hidden:
                 hidden.discard("side")
             return {name: None if name in hidden else value for name, value in fields.items()}
@@ -197,36 +217,35 @@ def _or_draw(stated: V | None, draw: Callable[[], V]) -> V:
 
 
 @cache
-def default_distribution() -> Distribution:
+def default_distribution() -> Population:
     """The distribution that ships with the project."""
     text = files("prompts.sampling").joinpath("default_distribution.toml").read_text(encoding="utf-8")
-    return Distribution.model_validate(tomllib.loads(text))
-
-
-def load_distribution(path: Path) -> Distribution:
-    """Read a distribution from a TOML file.
-
-    Raises:
-        LocationError: if there is no such file.
-        FileFormatError: if it is no TOML, or a table in it is wrong; the message names the first.
-    """
-    try:
-        return Distribution.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise LocationError(
-            f"distribution {path}", got=str(error.strerror), need="a readable TOML file", do="Check the path."
-        ) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-        place = ".".join(str(part) for part in first["loc"])
-        raise FileFormatError(
-            f"distribution {path}" + (f", {place}" if place else ""),
-            got=str(first["msg"]),
-            need="a distribution as in prompts/sampling/default_distribution.toml",
-            do="Correct the file.",
-        ) from error
+    return Population.model_validate(tomllib.loads(text))
 
 
 def complete(prompt: Prompt, random: np.random.Generator) -> Prompt:
-    """State every field of a prompt with the shipped distribution; see `Distribution.complete`."""
+    """State every field of a prompt with the shipped distribution; see `Population.complete`."""
     return default_distribution().complete(prompt, random)
+
+
+def temper(population: Population) -> Population:
+    """The same population with the square root of every share: rare organs, sites, stages and counts become frequent.
+
+    A share p against a share q is drawn as sqrt(p) against sqrt(q). What is never drawn stays so.
+    """
+
+    def roots(shares: Mapping[Any, float]) -> dict[Any, float]:
+        return {name: math.sqrt(share) for name, share in shares.items()}
+
+    def tempered(table: TumourStatistics) -> TumourStatistics:
+        stages = tuple(stage.model_copy(update={"share": math.sqrt(stage.share)}) for stage in table.stages)
+        named = {name: roots(getattr(table, name)) for name in ("cases", "phases", "sites", "count", "n")}
+        return table.model_copy(update={**named, "stages": stages})
+
+    cohort = population.cohort
+    even = {"phases": roots(cohort.phases), "race": roots(cohort.race)}
+    content = {
+        "cohort": cohort.model_copy(update=even),
+        "tumour": {organ: tempered(table) for organ, table in population.tumour.items()},
+    }
+    return population.model_copy(update=content)

@@ -86,7 +86,9 @@ class BodyStatistics(_Table):
         if weight_kg is not None:
             departure = np.log(weight_kg / (heights / 100) ** 2 / _at(self.bmi, age_years)) / self.bmi_sigma
             weights = weights * np.exp(-0.5 * (departure**2 - (departure**2).min()))
-        return float(np.clip(rng.choice(heights, p=weights / weights.sum()), 40, 230))
+        shares = np.cumsum(weights / weights.sum())
+        drawn = np.searchsorted(shares / shares[-1], rng.random(), side="right")  # as Generator.choice does
+        return float(np.clip(heights[drawn], 40, 230))
 
     def draw_weight(self, age_years: float, height_cm: float, rng: np.random.Generator) -> float:
         """Draw a weight in kg at a height."""
