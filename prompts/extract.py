@@ -65,16 +65,15 @@ def audited(text: str, extraction: Extraction) -> Extraction:
 
 def _completed(extraction: Extraction, attributes: Mapping[str, Stated]) -> Extraction:
     """Add what columns state; the text wins, and a difference is a flag."""
-    for field, value in attributes.items():
+    for field, stated in attributes.items():
         part, _, name = field.partition(".")
         content = extraction.prompt.model_dump()
-        said = content[part][name]
-        prompt = extraction.prompt
+        said, prompt = content[part][name], extraction.prompt
         if said is None:
-            content[part][name] = value
-            prompt, note = _tried(prompt, content, f"{field}={value}")
-        elif said != value:
-            note = f"{field}: text {said}, source {value}"
+            content[part][name] = stated.value
+            prompt, note = _tried(prompt, content, f"{field}={stated.value}: {stated.where}")
+        elif said != stated.value:
+            note = f"{field}: text {said}, {stated.where} {stated.value}"
         else:
             continue
         extraction = replace(extraction, prompt=prompt, flags=(*extraction.flags, note))
@@ -83,9 +82,9 @@ def _completed(extraction: Extraction, attributes: Mapping[str, Stated]) -> Extr
 
 def _tried(prompt: Prompt, content: dict[str, Any], what: str) -> tuple[Prompt, str]:
     try:
-        return parse_prompt(content), f"{what}: stated beside the text"
+        return parse_prompt(content), f"{what} beside the text"
     except InputError:
-        return prompt, f"{what}: stated beside the text, contradicts it"
+        return prompt, f"{what} beside the text contradicts it"
 
 
 def _without(extraction: Extraction, failed: Sequence[Dropped], again: set[str]) -> Extraction:
