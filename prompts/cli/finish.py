@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from manifests.errors import LocationError
 from prompts.render import TEMPLATE_VERSION, render
 from prompts.schema import Prompt
 from prompts.sources import Reject, write_rejects
@@ -15,7 +16,16 @@ from prompts.table import PromptRow, write_prompts
 
 __all__ = ["AsJson", "Out", "finish", "plain_row", "print_summary", "summary"]
 
-Out = Annotated[Path, typer.Option("--out", help="Prompts table to write (Parquet).")]
+
+def _place(out: Path) -> Path:
+    """Refuse a place that cannot be written before anything is read or paid for."""
+    if not out.name or out.is_dir() or not out.parent.is_dir():
+        got = "a folder" if not out.name or out.is_dir() else f"no folder {out.parent}"
+        raise LocationError(f"--out {out}", got=got, need="a file in a folder that exists", do="Choose another --out.")
+    return out
+
+
+Out = Annotated[Path, typer.Option("--out", help="Prompts table to write (Parquet).", callback=_place)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
