@@ -65,26 +65,35 @@ def audited(text: str, extraction: Extraction) -> Extraction:
 
 def _completed(extraction: Extraction, attributes: Mapping[str, Stated]) -> Extraction:
     """Add what columns state; the text wins, and a difference is a flag."""
-    for field, stated in attributes.items():
-        part, _, name = field.partition(".")
+    for name, stated in attributes.items():
+        part, _, field = name.partition(".")
         content = extraction.prompt.model_dump()
-        said, prompt = content[part][name], extraction.prompt
+        said = content[part][field]
+        prompt = extraction.prompt
         if said is None:
-            content[part][name] = stated.value
-            prompt, note = _tried(prompt, content, f"{field}={stated.value}: {stated.where}")
-        elif said != stated.value:
-            note = f"{field}: text {said}, {stated.where} {stated.value}"
+            content[part][field] = stated.value
+            prompt, note = _tried(prompt, content, f"{name}={stated.value}: from {stated.where}")
+        elif not _agree(said, stated.value):
+            note = f"{name}: text {said}, {stated.where} {stated.value}"
         else:
             continue
         extraction = replace(extraction, prompt=prompt, flags=(*extraction.flags, note))
     return extraction
 
 
-def _tried(prompt: Prompt, content: dict[str, Any], what: str) -> tuple[Prompt, str]:
+def _agree(said: str | float, stated: str | float) -> bool:
+    """Tell whether two values say the same; an age from dates has a fraction that a text leaves out."""
+    if isinstance(said, str) or isinstance(stated, str):
+        return said == stated
+    return abs(said - stated) < 1
+
+
+def _tried(prompt: Prompt, content: dict[str, Any], note: str) -> tuple[Prompt, str]:
+    """Take the content if it is a prompt at all, else leave the prompt as it is."""
     try:
-        return parse_prompt(content), f"{what} beside the text"
+        return parse_prompt(content), note
     except InputError:
-        return prompt, f"{what} beside the text contradicts it"
+        return prompt, f"left out {note}, contradicts the text"
 
 
 def _without(extraction: Extraction, failed: Sequence[Dropped], again: set[str]) -> Extraction:
