@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from manifests.errors import InputError
@@ -29,7 +30,7 @@ __all__ = ["ground"]
 
 _MOST_TUMOURS = 40
 """Entries of an answer that are looked at; no report has as many tumours of ours."""
-_NUMERIC = re.compile(r"[\d.,+-]{1,8}")
+_NUMERIC = re.compile(r"[\d.,+-]{1,8}", re.ASCII)
 _CONTRADICTS = "contradicts the rest or is out of range"
 
 
@@ -74,8 +75,7 @@ def ground(text: str, answer: Answer) -> Extraction:
     """
     draft = _Draft(Reading(text))
     for name, claim, value, quote, check in _claims(answer):
-        if stated(claim):
-            _settle(draft, (name, claim, value), quote, check)
+        _settle(draft, (name, claim, value), quote, check)
     for entry in answer.tumours[:_MOST_TUMOURS]:
         if entry.status == "present" and entry.organ != OTHER:
             _add_tumour(draft, entry)
@@ -87,64 +87,71 @@ def ground(text: str, answer: Answer) -> Extraction:
 
 def _claims(answer: Answer) -> list[tuple[str, str, Any, str, Check]]:
     """Fields of patient and study: name, claim as text, value for the prompt, quote, check."""
-    age, age_check = patient.age(answer.age, answer.age_unit)
-    height, height_check = patient.body(answer.height, answer.height_unit, "height")
-    weight, weight_check = patient.body(answer.weight, answer.weight_unit, "weight")
-    return [
-        ("patient.age_years", answer.age, age, answer.age_quote, age_check),
-        ("patient.sex", answer.sex, answer.sex, answer.sex_quote, patient.sex(answer.sex)),
-        ("patient.race", answer.race, answer.race, answer.race_quote, patient.race(answer.race)),
-        ("patient.height_cm", answer.height, height, answer.height_quote, height_check),
-        ("patient.weight_kg", answer.weight, weight, answer.weight_quote, weight_check),
-        ("study.contrast_phase", answer.phase, answer.phase, answer.phase_quote, patient.phase(answer.phase)),
-        ("study.region", answer.region, answer.region, answer.region_quote, patient.region(answer.region)),
+    years = patient.years_of(answer.age, answer.age_unit)
+    height = patient.body_value(answer.height, answer.height_unit, "height")
+    weight = patient.body_value(answer.weight, answer.weight_unit, "weight")
+    tall, heavy = (answer.height, answer.height_unit, "height"), (answer.weight, answer.weight_unit, "weight")
+    claims = [
+        ("patient.age_years", answer.age, years, answer.age_quote, partial(patient.age, years or 0.0)),
+        ("patient.sex", answer.sex, answer.sex, answer.sex_quote, partial(patient.sex, answer.sex)),
+        ("patient.race", answer.race, answer.race, answer.race_quote, partial(patient.race, answer.race)),
+        ("patient.height_cm", answer.height, height, answer.height_quote, partial(patient.body, tall)),
+        ("patient.weight_kg", answer.weight, weight, answer.weight_quote, partial(patient.body, heavy)),
+        ("study.contrast_phase", answer.phase, answer.phase, answer.phase_quote, partial(patient.phase, answer.phase)),
+        ("study.region", answer.region, answer.region, answer.region_quote, partial(patient.region, answer.region)),
     ]
+    return [claim for claim in claims if stated(claim[1])]
 
 
 def _settle(draft: _Draft, claim: tuple[str, str, Any], quote: str, check: Check) -> None:
     """Add one field of patient or study."""
     name, said, value = claim
+    shown = said if isinstance(value, str) else _shown(said)
     if value is None:
-        return draft.drop(name, _shown(said), "no number with a unit")
+        return draft.drop(name, shown, "no number with a unit")
     span, reason = draft.find(quote, check)
     if span is None:
-        return draft.drop(name, _shown(said), reason)
+        return draft.drop(name, shown, reason)
     part, key = name.split(".")
     if not draft.accepts(**{part: {**draft.content.get(part, {}), key: value}}):
-        return draft.drop(name, _shown(said), _CONTRADICTS)
+        return draft.drop(name, shown, _CONTRADICTS)
     draft.spans[name] = span
     return None
 
 
 def _shown(claim: str) -> str:
-    """A claim as a flag may show it: a word of a vocabulary or a number, nothing that may be text of the report."""
-    return (
-        claim
-        if claim.replace("_", "").isalpha() and claim.isascii() and claim.islower() and len(claim) < 24
-        else (claim if _NUMERIC.fullmatch(claim.strip()) else "no number")
-    )
+    """A claimed number as a flag may show it; what is no number may be text of the report, and is not repeated."""
+    return claim.strip() if _NUMERIC.fullmatch(claim.strip()) else "no number"
+
+
+def _organ_check(organ: str, reading: Reading, span: Span) -> str:
+    return organ_at(reading, span, organ)[1]
+
+
+def _size_check(tumour: Span, claim: tuple[str, str], reading: Reading, span: Span) -> str:
+    return size_check(reading, span, tumour, claim)
+
+
+def _stage_check(letter: str, stage: str, reading: Reading, span: Span) -> str:
+    return stage_check(reading, span, letter, stage)
+
+
+def _state_check(state: str, organ: str, reading: Reading, span: Span) -> str:
+    return state_check(reading, span, state, organ)
 
 
 def _add_tumour(draft: _Draft, entry: TumourAnswer) -> None:
     """Add one tumour, then each of its fields that the text states."""
     if not stated(entry.organ):
         return draft.drop("tumours", "unknown", "the organ is not stated")
-    found: dict[Span, Span] = {}
-
-    def check(reading: Reading, span: Span) -> str:
-        place, reason = organ_at(reading, span, entry.organ)
-        if place is not None:
-            found[span] = place
-        return reason
-
-    quoted, reason = draft.find(entry.quote, check)
+    quoted, reason = draft.find(entry.quote, partial(_organ_check, entry.organ))
     if quoted is None:
         return draft.drop("tumours", entry.organ, reason)
     before = list(draft.content.get("tumours", ()))
     number_ = len(before)
     if not draft.accepts(tumours=[*before, {"organ": entry.organ}]):
         return draft.drop("tumours", entry.organ, _CONTRADICTS)
-    fields: dict[str, Span] = {"organ": found[quoted]}
+    fields: dict[str, Span] = {"organ": organ_at(draft.reading, quoted, entry.organ)[0] or quoted}
     _add_place(draft, entry, quoted, fields)
     _add_size(draft, entry, quoted, fields)
     _add_stages(draft, entry, fields)
@@ -189,12 +196,7 @@ def _add_place(draft: _Draft, entry: TumourAnswer, quoted: Span, fields: dict[st
 def _add_size(draft: _Draft, entry: TumourAnswer, quoted: Span, fields: dict[str, Span]) -> None:
     if not stated(entry.size):
         return
-    claim = (entry.size, entry.size_unit)
-
-    def check(reading: Reading, span: Span) -> str:
-        return size_check(reading, span, quoted, claim)
-
-    result = draft.find(entry.size_quote, check)
+    result = draft.find(entry.size_quote, partial(_size_check, quoted, (entry.size, entry.size_unit)))
     size_mm = round((number(entry.size) or 0.0) * MM_OF.get(entry.size_unit, 1.0), 4)
     if result[0] is not None and size_mm > plausible_mm(entry.organ):
         result = None, "larger than such a tumour can be"
@@ -207,11 +209,8 @@ def _add_stages(draft: _Draft, entry: TumourAnswer, fields: dict[str, Span]) -> 
     for letter, stage in (("t", entry.t), ("n", entry.n), ("m", entry.m)):
         if not stated(stage):
             continue
-
-        def check(reading: Reading, span: Span, letter: str = letter, stage: str = stage) -> str:
-            return stage_check(reading, span, letter, stage)
-
-        span = _set(draft, f"{letter}_stage", stage, stage, draft.find(entry.stage_quote, check))
+        result = draft.find(entry.stage_quote, partial(_stage_check, letter, stage))
+        span = _set(draft, f"{letter}_stage", stage, stage, result)
         if span is not None:
             fields[f"{letter}_stage"] = span
 
@@ -221,11 +220,7 @@ def _add_organ(draft: _Draft, entry: OrganAnswer) -> None:
     part = f"{entry.state}_organs"
     if not stated(entry.organ):
         return
-
-    def check(reading: Reading, span: Span) -> str:
-        return state_check(reading, span, entry.state, entry.organ)
-
-    span, reason = draft.find(entry.quote, check)
+    span, reason = draft.find(entry.quote, partial(_state_check, entry.state, entry.organ))
     known = draft.content.get(part, [])
     if span is None:
         draft.drop(part, entry.organ, reason)

@@ -9,7 +9,7 @@ from prompts.grounding.reading import Reading
 from prompts.grounding.words import Token
 from prompts.schema import MStage, NStage, TStage
 
-__all__ = ["MM_OF", "YEARS_OF", "Measure", "ages", "counts", "measures", "number", "stages"]
+__all__ = ["MM_OF", "YEARS_OF", "Measure", "ages", "counts", "measures", "number", "numbers_in", "stages"]
 
 MM_OF = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
 YEARS_OF = {"years": 1.0, "months": 1 / 12, "weeks": 7 / 365.25, "days": 1 / 365.25}
@@ -33,7 +33,7 @@ _GROUP = re.compile(
     re.IGNORECASE,
 )
 _PART = re.compile(rf"(?P<number>{_NUMBER})(?:[\s-]{{0,3}}(?:{_UNIT})(?!\w))?", re.IGNORECASE)
-_LONE_NUMBER = re.compile(r"\d{1,4}(?:[.,]\d{1,4})?")
+_LONE_NUMBER = re.compile(r"\d{1,4}(?:[.,]\d{1,4})?", re.ASCII)
 
 
 class Measure(NamedTuple):
@@ -63,6 +63,11 @@ def measures(text: str, span: Span) -> Iterator[Measure]:
         last = next((unit for _, unit in reversed(parts) if unit), "")
         if last:
             yield Measure(tuple((value, unit or last) for value, unit in parts), group.start(), group.end())
+
+
+def numbers_in(text: str, span: Span) -> set[float]:
+    """All numbers inside a span, whatever they count."""
+    return {float(found.replace(",", ".")) for found in re.findall(_NUMBER, text[span[0] : span[1]])}
 
 
 _LETTER = re.compile(r"[\s,/-]{0,3}[MFWKEHV]\b(?![-\s]?\d)")
@@ -109,7 +114,9 @@ def counts(reading: Reading, span: Span) -> Iterator[tuple[int, Span]]:
     tumours = [word for word in reading.words("tumour", span) if word.means == "primary"]
     tumours += reading.words("diagnosis", span)
     stated = [(int(word.means), (word.start, word.end)) for word in reading.words("number", span)]
-    stated += [(int(t.text), (t.start, t.end)) for t in reading.between(*span) if re.fullmatch(r"\d{1,2}", t.text)]
+    stated += [
+        (int(t.text), (t.start, t.end)) for t in reading.between(*span) if re.fullmatch(r"\d{1,2}", t.text, re.ASCII)
+    ]
     for value, place in stated:
         lone = not any(next(measures(reading.text, place), ())) and reading.text[place[0] - 1 : place[0]] not in ".,T"
         if lone and any(place[1] <= t.start and _no_number(reading, place[1], t.start, most=4) for t in tumours):

@@ -1,17 +1,31 @@
 """Checks of what an answer says about the patient and the study: does the quoted passage state this value?
 
-Each check takes the place of a quote and the claimed value, and returns what is wrong, or "" if nothing is.
+Each check takes the claimed value, the text, and the place of a quote, and returns what is wrong, or "" if nothing is.
 """
 
 import re
 from collections.abc import Callable
 
-from prompts.grounding.measures import YEARS_OF, ages, measures, number
+from prompts.grounding.measures import YEARS_OF, ages, measures, number, numbers_in
 from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
 from prompts.llm.answer import NOT_STATED
 
-__all__ = ["Check", "age", "body", "phase", "phases", "race", "region", "region_of", "sex", "sexes", "stated"]
+__all__ = [
+    "Check",
+    "age",
+    "body",
+    "body_value",
+    "phase",
+    "phases",
+    "race",
+    "region",
+    "region_of",
+    "sex",
+    "sexes",
+    "stated",
+    "years_of",
+]
 
 Check = Callable[[Reading, Span], str]
 
@@ -21,18 +35,18 @@ _SEX_LABEL = re.compile(
 _AGE_BEFORE = re.compile(r"\d[\s,/-]{0,3}(?:[^\W\d_.]{1,8}[.\s/-]{0,2}){0,2}[\s,(/-]{0,3}$")
 
 
-def age(text: str, unit: str) -> tuple[float | None, Check]:
-    """The claimed age in years, and its check."""
+def years_of(text: str, unit: str) -> float | None:
+    """A claimed age in years; None if it is no number."""
     value = number(text)
-    years = None if value is None else round(value * YEARS_OF.get(unit, 1.0), 2)
+    return None if value is None else round(value * YEARS_OF.get(unit, 1.0), 2)
 
-    def check(reading: Reading, span: Span) -> str:
-        stated = list(ages(reading, span))
-        if not stated:
-            return "the quote states no age"
-        return "" if any(abs(found - (years or 0.0)) < 0.02 for found in stated) else "the quote states another age"
 
-    return years, check
+def age(years: float, reading: Reading, span: Span) -> str:
+    """Check an age in years."""
+    stated_ages = list(ages(reading, span))
+    if not stated_ages:
+        return "the quote states no age"
+    return "" if any(abs(found - years) < 0.02 for found in stated_ages) else "the quote states another age"
 
 
 def sexes(reading: Reading, span: Span) -> set[str]:
@@ -46,61 +60,55 @@ def sexes(reading: Reading, span: Span) -> set[str]:
     return found
 
 
-def sex(value: str) -> Check:
-    """Check of a sex; a span that names both states none."""
-
-    def check(reading: Reading, span: Span) -> str:
-        found = sexes(reading, span)
-        return "" if found == {value} else "the quote names both sexes" if len(found) > 1 else "no word for this sex"
-
-    return check
+def sex(value: str, reading: Reading, span: Span) -> str:
+    """Check a sex; a span that names both states none."""
+    found = sexes(reading, span)
+    return "" if found == {value} else "the quote names both sexes" if len(found) > 1 else "no word for this sex"
 
 
-def race(value: str) -> Check:
-    """Check of a race; the word has to stand beside a word for the person ("white man", not "white matter")."""
-
-    def check(reading: Reading, span: Span) -> str:
-        words = [word for word in reading.words("race", span) if word.means == value]
-        if not words:
-            return "no word for this race in the quote"
-        around = reading.sentence(span)
-        people = [*reading.words("sex", around), *(w for w in reading.words("cue", around) if w.means == "person")]
-        people += [w for w in reading.words("age", around) if w.means in ("strong", "label")]
-        near = any(reading.distance(word, person) <= 2 for word in words for person in people)
-        return "" if near else "the word does not describe a person"
-
-    return check
+def race(value: str, reading: Reading, span: Span) -> str:
+    """Check a race; its word has to stand beside a word for the person ("white man", not "white matter")."""
+    words = [word for word in reading.words("race", span) if word.means == value]
+    if not words:
+        return "no word for this race in the quote"
+    around = reading.sentence(span)
+    people = [*reading.words("sex", around), *(w for w in reading.words("cue", around) if w.means == "person")]
+    people += [w for w in reading.words("age", around) if w.means in ("strong", "label")]
+    near = any(reading.distance(word, person) <= 2 for word in words for person in people)
+    return "" if near else "the word does not describe a person"
 
 
-def body(text: str, unit: str, cue: str) -> tuple[float | None, Check]:
-    """The claimed height in cm or weight in kg (as `cue` says), and its check."""
+_BODY = {
+    "height": ({"cm": 1.0, "m": 100.0, "in": 2.54}, 2),
+    "weight": ({"kg": 1.0, "g": 0.001, "lb": 0.45359237}, 1),
+}
+
+
+def body_value(text: str, unit: str, cue: str) -> float | None:
+    """A claimed height in cm or weight in kg, as `cue` says; None if it is no number with a unit."""
     value = number(text)
-    factors = {"cm": 1.0, "m": 100.0, "in": 2.54} if cue == "height" else {"kg": 1.0, "g": 0.001, "lb": 0.45359237}
-    result = None if value is None or unit not in factors else round(value * factors[unit], 2 if cue == "height" else 1)
-
-    def check(reading: Reading, span: Span) -> str:
-        stated = [pair for found in measures(reading.text, span) for pair in found.values]
-        if (value, unit) not in stated:
-            return "number or unit differs from the quote"
-        return "" if cue in reading.means("cue", reading.sentence(span)) else f"no word for {cue} beside it"
-
-    return result, check
+    factors, digits = _BODY[cue]
+    return None if value is None or unit not in factors else round(value * factors[unit], digits)
 
 
-def phase(value: str) -> Check:
-    """Check of a contrast phase; where the text names several, none is stated."""
+def body(claim: tuple[str, str, str], reading: Reading, span: Span) -> str:
+    """Check a height or weight: number and unit as claimed, and the cue."""
+    text, unit, cue = claim
+    stated_pairs = [pair for found in measures(reading.text, span) for pair in found.values]
+    if (number(text), unit) not in stated_pairs or number(text) not in numbers_in(reading.text, span):
+        return "number or unit differs from the quote"
+    return "" if cue in reading.means("cue", reading.sentence(span)) else f"no word for {cue} beside it"
 
-    def check(reading: Reading, span: Span) -> str:
-        if value not in phases(reading, span):
-            return "no word for this phase in the quote"
-        if value == "native" and value not in reading.means("phase"):
-            return ""
-        named = {w.means for w in reading.words("phase") if _of_scan(reading, (w.start, w.end))}
-        if value not in named:
-            return "the words do not describe the scan"
-        return "" if named == {value} else "the text names several phases"
 
-    return check
+def phase(value: str, reading: Reading, span: Span) -> str:
+    """Check a contrast phase; where the text names several, none is stated."""
+    here = phases(reading, span)
+    if value not in here:
+        return "no word for this phase in the quote"
+    if not _of_scan(reading, span):
+        return "the words do not describe the scan"
+    named = {w.means for w in reading.words("phase") if _of_scan(reading, (w.start, w.end))}
+    return "" if named | here == {value} else "the text names several phases"
 
 
 def phases(reading: Reading, span: Span) -> set[str]:
@@ -155,15 +163,11 @@ def _linked(reading: Reading, low: int, high: int) -> bool:
     return len(between) <= 3 and all((token.start, token.end) in links for token in between)
 
 
-def region(value: str) -> Check:
-    """Check of the scanned region: the words name it, in a sentence about the scan."""
-
-    def check(reading: Reading, span: Span) -> str:
-        if region_of(reading, span) != value:
-            return "the quote names another region or none"
-        return "" if "scan" in reading.means("cue", reading.sentence(span)) else "no word for a scan beside it"
-
-    return check
+def region(value: str, reading: Reading, span: Span) -> str:
+    """Check the scanned region: the words name it, in a sentence about the scan."""
+    if region_of(reading, span) != value:
+        return "the quote names another region or none"
+    return "" if "scan" in reading.means("cue", reading.sentence(span)) else "no word for a scan beside it"
 
 
 def stated(value: str) -> bool:

@@ -6,7 +6,6 @@ found quote is a span of the original text.
 
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
 
 __all__ = ["Folded", "Span", "fold", "locate"]
 
@@ -35,24 +34,35 @@ class Folded:
         return self.origin[start], self.origin[end - 1] + 1
 
 
-@cache
-def _folded_char(char: str, marks: bool) -> str:
-    if char in _PLAIN:
-        return _PLAIN[char]
-    if char.isspace():
-        return " "
-    if unicodedata.category(char) == "Cf":  # soft hyphens, joiners, direction marks
-        return ""
-    plain = unicodedata.normalize("NFKD", char).casefold()
-    return plain if marks else "".join(part for part in plain if not unicodedata.combining(part))
+class _Foldings(dict[str, str]):
+    """What each character folds to, worked out when it first comes."""
+
+    def __init__(self, marks: bool) -> None:
+        super().__init__(_PLAIN)
+        self.marks = marks
+
+    def __missing__(self, char: str) -> str:
+        if char.isspace():
+            plain = " "
+        elif unicodedata.category(char) == "Cf":  # soft hyphens, joiners, direction marks
+            plain = ""
+        else:
+            plain = unicodedata.normalize("NFKD", char).casefold()
+            plain = plain if self.marks else "".join(part for part in plain if not unicodedata.combining(part))
+        self[char] = plain
+        return plain
+
+
+_FOLDINGS = {marks: _Foldings(marks) for marks in (True, False)}
 
 
 def fold(text: str, marks: bool = True) -> Folded:
     """Fold a text; without `marks`, accents go too."""
+    foldings = _FOLDINGS[marks]
     chars: list[str] = []
     origin: list[int] = []
     for place, char in enumerate(text):
-        for part in _folded_char(char, marks):
+        for part in foldings[char]:
             if part != " " or (chars and chars[-1] != " "):
                 chars.append(part)
                 origin.append(place)

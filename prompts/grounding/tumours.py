@@ -11,7 +11,7 @@ from functools import cache
 
 from manifests.anatomy import group, sites, structure
 from prompts.grounding.denial import denied, is_secondary, tumour_words
-from prompts.grounding.measures import MM_OF, counts, measures, number, stages
+from prompts.grounding.measures import MM_OF, counts, measures, number, numbers_in, stages
 from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
 from prompts.grounding.words import Word
@@ -121,9 +121,11 @@ def size_check(reading: Reading, quote: Span, tumour: Span, claim: tuple[str, st
     if value is None or unit not in MM_OF:
         return "no number with a unit"
     size_mm, reason = value * MM_OF[unit], "number or unit differs from the quote"
+    quoted = numbers_in(reading.text, quote)
     for found in measures(reading.text, quote):
-        lengths = [number * MM_OF[name] for number, name in found.values if name in MM_OF]
-        if not any(abs(length - size_mm) < 0.05 for length in lengths):
+        lengths = [figure * MM_OF[name] for figure, name in found.values if name in MM_OF]
+        own = [figure * MM_OF[name] for figure, name in found.values if name in MM_OF and figure in quoted]
+        if not any(abs(length - size_mm) < 0.05 for length in own):
             continue
         if max(lengths) - size_mm > 0.05:
             reason = "not the largest diameter of the quote"

@@ -4,7 +4,6 @@ import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -119,13 +118,19 @@ def _english_places() -> Iterator[tuple[str, str]]:
     yield from ((word, names[0]) for word, names in owners.items() if len(names) == 1 and word not in taken)
 
 
-@dataclass(slots=True)
-class _Index:
-    """Phrases of one kind: by first token, by beginning and by ending of a single token."""
+_Entry = tuple[tuple[str, ...], bool, int, str]
+"""A phrase, whether its last token may go on, how many letters of the first token fit, and what it means."""
+_REMEMBERED = 20_000
 
-    exact: dict[str, list[tuple[tuple[str, ...], bool, str]]] = field(default_factory=lambda: defaultdict(list))
-    beginnings: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    endings: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+class _Index(dict[str, tuple[_Entry, ...]]):
+    """Phrases of one kind in one language: by first token, by beginning and by ending of a single token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exact: dict[str, list[tuple[tuple[str, ...], bool, str]]] = defaultdict(list)
+        self.beginnings: dict[str, list[str]] = defaultdict(list)
+        self.endings: dict[str, list[str]] = defaultdict(list)
 
     def add(self, phrase: str, means: str) -> None:
         tokens = _plain(phrase)
@@ -139,22 +144,16 @@ class _Index:
             open_end = tokens[-1].endswith("\u2217")
             self.exact[tokens[0]].append((tuple(token.strip("\u2217") for token in tokens), open_end, means))
 
-    def matches(self, tokens: list[str], at: int) -> tuple[int, list[str]]:
-        """The longest phrase at a token: its number of tokens and its meanings; 0 if there is none."""
-        found: list[tuple[tuple[int, int], str]] = [
-            ((len(phrase), len(tokens[at])), means)
-            for phrase, open_end, means in self.exact.get(tokens[at], ())
-            if _fits(phrase, open_end, tokens[at : at + len(phrase)])
-        ]
-        word = tokens[at]
-        for cut in range(2, len(word) + 1) if self.beginnings else ():
-            found += [((1, cut), means) for means in self.beginnings.get(word[:cut], ())]
-        for cut in range(len(word) - 1) if self.endings else ():
-            found += [((1, len(word) - cut), means) for means in self.endings.get(word[cut:], ())]
-        if not found:
-            return 0, []
-        best = max(rank for rank, _ in found)
-        return best[0], list(dict.fromkeys(means for rank, means in found if rank == best))
+    def __missing__(self, word: str) -> tuple[_Entry, ...]:
+        """Phrases that may begin with a word, remembered for the next time that it comes."""
+        found = [(phrase, open_end, len(word), means) for phrase, open_end, means in self.exact.get(word, ())]
+        for cut in range(2, len(word) + 1):
+            found += [((word,), False, cut, means) for means in self.beginnings.get(word[:cut], ())]
+        for cut in range(len(word) - 1):
+            found += [((word,), False, len(word) - cut, means) for means in self.endings.get(word[cut:], ())]
+        if len(self) < _REMEMBERED:
+            self[word] = tuple(found)
+        return tuple(found)
 
 
 def _fits(phrase: tuple[str, ...], open_end: bool, tokens: list[str]) -> bool:
@@ -164,17 +163,13 @@ def _fits(phrase: tuple[str, ...], open_end: bool, tokens: list[str]) -> bool:
 
 
 @cache
-def _index(kind: str, languages: frozenset[str]) -> _Index:
+def _index(kind: str, language: str) -> _Index:
     index = _Index()
-    for language in (*LANGUAGES, "any"):
-        if language not in languages:
-            continue
-        for means, words in _tables()[language].get(kind, {}).items():
-            for word in words:
-                index.add(word, "" if (kind, means) == ("place", "elsewhere") else means)
-        if language == "en":
-            for word, means in _english(kind):
-                index.add(word, means)
+    for means, words in _tables()[language].get(kind, {}).items():
+        for word in words:
+            index.add(word, "" if (kind, means) == ("place", "elsewhere") else means)
+    for word, means in _english(kind) if language == "en" else ():
+        index.add(word, means)
     return index
 
 
@@ -184,12 +179,20 @@ def find_words(kind: str, tokens: list[Token], languages: frozenset[str]) -> lis
     Latin and English terms are at home in reports of any language; only what denies is looked up in the
     language of the text alone ("no" denies in English and means "in the" in Portuguese).
     """
-    index = _index(kind, languages if kind == "negation" else languages | {"en", "any"})
+    known = languages if kind == "negation" else languages | {"en", "any"}
+    indices = [index for name in sorted(known) if (index := _index(kind, name)).exact or index.beginnings]
     texts = [token.text for token in tokens]
     found: list[Word] = []
     at = 0
     while at < len(tokens):
-        length, meanings = index.matches(texts, at)
-        found += [Word(means, tokens[at].start, tokens[at + length - 1].end) for means in meanings]
-        at += max(1, length)
+        matches = [
+            ((len(phrase), letters), means)
+            for index in indices
+            for phrase, open_end, letters, means in index[texts[at]]
+            if len(phrase) == 1 or _fits(phrase, open_end, texts[at : at + len(phrase)])
+        ]
+        best = max((rank for rank, _ in matches), default=(1, 0))
+        meanings = dict.fromkeys(means for rank, means in matches if rank == best)
+        found += [Word(means, tokens[at].start, tokens[at + best[0] - 1].end) for means in meanings]
+        at += best[0]
     return found
