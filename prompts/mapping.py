@@ -18,9 +18,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from manifests.errors import FileFormatError, InputError, InvalidValueError, UnknownNameError
 from prompts.field_rule import FIELDS, FieldRule, RowRefusedError, cell_text, similar
 from prompts.schema import Prompt, parse_prompt
-from prompts.sources import Record, Reject, Table, lookup
+from prompts.sources import Record, Reject, Table, lookup, plain
 
-__all__ = ["FieldRule", "Mapped", "Mapping", "Refusal", "apply_mapping", "load_mapping", "mapping_names"]
+__all__ = [
+    "FieldRule",
+    "Mapped",
+    "Mapping",
+    "Refusal",
+    "apply_mapping",
+    "load_mapping",
+    "mapping_names",
+    "mapping_source",
+]
 
 
 class Refusal(BaseModel):
@@ -115,6 +124,22 @@ def mapping_names() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
+def mapping_source(name: str) -> bytes:
+    """The TOML file of a mapping that ships with the project, by name, or of the user's own, by path.
+
+    Raises:
+        UnknownNameError: if it is neither.
+    """
+    path = Path(name)
+    if name in mapping_names():
+        return files("prompts").joinpath("mappings", f"{name}.toml").read_bytes()
+    if path.is_file():
+        return path.read_bytes()
+    raise UnknownNameError(
+        "--mapping", got=repr(name), need=f"{', '.join(mapping_names())} or a TOML file", do="Check the name."
+    )
+
+
 def load_mapping(name: str) -> Mapping:
     """Load a mapping that ships with the project, by name, or the user's own, by path.
 
@@ -122,15 +147,7 @@ def load_mapping(name: str) -> Mapping:
         UnknownNameError: if it is neither.
         FileFormatError: if the file is no mapping; the message names the first thing that is wrong.
     """
-    path = Path(name)
-    if name in mapping_names():
-        content = files("prompts").joinpath("mappings", f"{name}.toml").read_bytes()
-    elif path.is_file():
-        content = path.read_bytes()
-    else:
-        raise UnknownNameError(
-            "--mapping", got=repr(name), need=f"{', '.join(mapping_names())} or a TOML file", do="Check the name."
-        )
+    content = mapping_source(name)
     try:
         return Mapping.model_validate(tomllib.loads(content.decode("utf-8")))
     except ValidationError as error:
@@ -176,7 +193,7 @@ def apply_mapping(mapping: Mapping, table: Table) -> Mapped:
 
 def _identify(mapping: Mapping, record: Record) -> str:
     found = (lookup(record.values, column) for column in mapping.id)
-    return next((cell_text(value) for value in found if value is not None), str(record.row))
+    return next((plain(cell_text(value)) for value in found if value is not None), str(record.row))
 
 
 def _read_row(mapping: Mapping, record: Record) -> Prompt:

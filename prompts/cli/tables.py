@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from prompts.cli.finish import AsJson, Out, finish, plain_row
-from prompts.mapping import apply_mapping, load_mapping, mapping_names
+from prompts.mapping import apply_mapping, load_mapping, mapping_names, mapping_source
 from prompts.sources import read_table
 
 __all__ = ["app"]
@@ -31,7 +31,13 @@ def from_table(
 
 
 @app.command()
-def mappings(as_json: AsJson = False) -> None:
-    """List the column mappings there are."""
+def mappings(
+    name: Annotated[str, typer.Argument(help="A mapping to print, to copy and change.")] = "", as_json: AsJson = False
+) -> None:
+    """List the column mappings there are, or print one."""
+    if name:
+        content = load_mapping(name).model_dump(mode="json", exclude_defaults=True)
+        typer.echo(json.dumps(content) if as_json else mapping_source(name).decode("utf-8").rstrip())
+        return
     known = {name: load_mapping(name).description for name in mapping_names()}
     typer.echo(json.dumps(known) if as_json else "\n".join(f"{name:14} {text}" for name, text in known.items()))
