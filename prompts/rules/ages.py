@@ -28,8 +28,8 @@ _PEOPLE = ("man,", "man:", "male,", "male:", "lady,", "lady:", "patient,", "pati
 _LETTER = re.compile(r"[MF]\b")
 _BEFORE = frozenset("0123456789.,/-")
 _NOT_THE_AGE = re.compile(
-    r"(?<![a-z])(?:over|under|above|below|than|least|mean|median|average|range|between|from|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
-    r"donor|aunt|uncle|deviations?\s+for|scan\s+at|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~])\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
+    r"(?<![a-z])(?:over|under|above|below|than|least|mean|median|average|range|between|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
+    r"donor|aunt|uncle|deviations?\s+for|scan\s+at|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~]|\d\s?(?:to|and))\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(r"[\s,]{0,2}(?:patients|men|women|children|subjects|cohort)\b", re.IGNORECASE)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 from manifests.anatomy import group, sites, structure
 from prompts.rules.clauses import Clause
@@ -105,7 +106,7 @@ def _choose(part: Clause, mention: Mention) -> Mention | None:
         if place is not None and place.means.place != "?" and (place.means.place or source is None):
             return place
     if inside:
-        return inside[0]
+        return _joined(part, inside)
     loose = [place for place, state in before if state not in ("reach", "owned") and place.means.place != "?"]
     return loose[-1] if loose and _speaks_of(part, loose[-1], mention) else None
 
@@ -115,6 +116,14 @@ def _speaks_of(part: Clause, place: Mention, mention: Mention) -> bool:
     if mention.means.tumour == "mass":
         return not any(m.means.benign and place.end <= m.start < mention.start for m in part.mentions)
     return mention.means.tumour != "lymphoma"
+
+
+def _joined(part: Clause, inside: list[Mention]) -> Mention:
+    """The first place after the word, or of "mesentery and small bowel" the one that is an organ of ours."""
+    for first, second in pairwise(inside):
+        if first.means.place or gap(part, first, second).strip() not in ("and", "and the", ","):
+            return first
+    return inside[-1]
 
 
 def _part_of(near: Mention, inside: list[Mention]) -> bool:

@@ -20,11 +20,15 @@ _LEAD = re.compile(
     r"(?:\bstaged?|\bstaging|\btnm|\bclassified|\bclassification)\b[\s:,(]{0,4}(?:as|is|of)?[\s:,(]{0,4}$",
     re.IGNORECASE,
 )
+_NOUN = re.compile(
+    r"\s(?!hyper|hypo|iso|weight|bright|signal|dark|vertebra)(?:\w{2,20}\s)?(?:cancer|carcinoma|adenocarcinoma|tumou?r|ca)\b",
+    re.IGNORECASE,
+)
 _HINT = re.compile(r"[TNM](?:is|[0-4X])")
 
 
 def read_stages(part: Clause, findings: Sequence[Finding]) -> None:
-    """Give each class to the nearest of the findings; a lone "T2" counts beside "stage" or with a prefix alone."""
+    """Give each class to the nearest of the findings; a lone "T2" counts beside "stage", before the noun or with a prefix alone."""
     if not findings or not _HINT.search(part.text):
         return
     for found in _STAGE.finditer(part.text):
@@ -35,7 +39,8 @@ def read_stages(part: Clause, findings: Sequence[Finding]) -> None:
         }
         groups = [found[name] for name in ("t", "n", "m", "n2", "m2", "m3") if found[name]]
         marked = groups[0][0] in "cpyra" or _LEAD.search(part.text, max(0, found.start() - 40), found.start())
-        if len(groups) < 2 and not marked:
+        before_noun = found["t"] and _NOUN.match(part.text, found.end())
+        if len(groups) < 2 and not marked and not before_noun:
             continue
         nearest = min(findings, key=lambda f: min(abs(start - found.start()) for start, _ in f.heads))
         for name, value in stages.items():

@@ -21,11 +21,14 @@ _DELAY = re.compile(
 )
 _NOT_GIVEN = re.compile(
     r"\bcontrast(?:\s(?:material|agent|medium|media|substance))?\s(?:(?:is|was|were|are|could|has|have|been|be)\s){0,3}not\s(?:been\s|be\s)?(?:given|used|administered|injected|applied)"
-    r"|\bwithout\s(?:the\s)?(?:any\s)?(?:use\sof\s|administration\sof\s|giving\s|administering\s|injection\sof\s)?(?:any\s)?(?:intravenous\s|iv\s|i\.v\.\s)?contrast\b"
+    r"|\bwithout\s(?:the\s)?(?:any\s)?(?:use\sof\s|administration\sof\s|giving\s|administering\s|injection\sof\s)?(?:any\s)?(?:intravenous\s|iv\s|i\.v\.\s)?contrast\b(?!\s(?:\w+\s)?(?:uptake|enhancement|extravasation|filling|leak))"
     r"|\bno\s(?:intravenous\s|iv\s|i\.v\.\s)?contrast(?:\s(?:material|agent|medium|media))?\s(?:was|were|is|has)",
     re.IGNORECASE,
 )
 _COMPARED = re.compile(r"\b(?:compar\w+|dated|previous|prior|together\swith)\b", re.IGNORECASE)
+_OTHER_SCAN = re.compile(
+    r"\b(?:previous|prior(?!\sto)|earlier|recommend\w*|old\s(?:ct|scan|pet|exam\w*|study))\b", re.IGNORECASE
+)
 _SPANS = {"arterial": (15, 45), "portal_venous": (55, 110), "delayed": (150, 1800)}
 _PARTS = {
     "chest": {"chest"},
@@ -44,6 +47,7 @@ def read_study(draft: Draft, parts: Sequence[Clause]) -> None:
 
 
 def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
+    parts = [part for part in parts if not _OTHER_SCAN.search(part.text)]
     found = [
         (m.means.contrast_phase, (part.start + m.start, part.start + m.end))
         for part in parts
