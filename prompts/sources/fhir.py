@@ -198,7 +198,8 @@ def _charset(parameters: str) -> str | None:
 
 
 def _narrative(report: dict[str, Any]) -> list[str]:
-    div = _dict(report.get("text")).get("div")
+    narrative = _dict(report.get("text"))
+    div = None if narrative.get("status") == "empty" else narrative.get("div")
     try:
         text = markup_text(div) if isinstance(div, str) else ""
     except ValueError:

@@ -41,11 +41,16 @@ class Table:
 
 
 def lookup(values: dict[str, Any], path: str) -> Any:
-    """Value at a column, or at a dotted path inside nested objects; None where there is none."""
+    """Value at a column, or at a dotted path inside nested objects; None where there is none.
+
+    A list of one object counts as that object; of several, none can be chosen.
+    """
     if path in values:
         return values[path]
     head, _, rest = path.partition(".")
     inner = values.get(head)
+    if isinstance(inner, list) and len(inner) == 1:
+        inner = inner[0]
     return lookup(inner, rest) if rest and isinstance(inner, dict) else None
 
 

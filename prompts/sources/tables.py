@@ -122,7 +122,11 @@ def load_json(path: Path) -> Any:
 def _read_json(path: Path) -> Table:
     data = load_json(path)
     if isinstance(data, dict) and isinstance(data.get("resourceType"), str):
-        raise unreadable(path, f"FHIR ({data['resourceType'][:40]})", "a table; `factory prompts extract` reads FHIR")
+        raise unreadable(
+            path,
+            f"FHIR ({data['resourceType'][:40]})",
+            "a table; `factory prompts extract` reads FHIR, without --text-column",
+        )
     if isinstance(data, dict):
         lists = [value for value in data.values() if isinstance(value, list)]
         if len(lists) == 1:
@@ -178,12 +182,14 @@ def _from_objects(name: str, items: Iterable[tuple[int, Any]]) -> Table:
 
 
 def _paths(item: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted paths of an object and of the objects in it, three levels deep."""
+    """Dotted paths of an object and of the objects in it, also in lists, three levels deep."""
     found = []
     for key, value in item.items():
         found.append(f"{prefix}{key}")
-        if isinstance(value, dict) and prefix.count(".") < 2:
-            found += _paths(value, f"{prefix}{key}.")
+        inner = value[:8] if isinstance(value, list) else [value]
+        for part in inner if prefix.count(".") < 2 else ():
+            if isinstance(part, dict):
+                found += _paths(part, f"{prefix}{key}.")
     return found
 
 

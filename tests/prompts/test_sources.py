@@ -7,12 +7,16 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from manifests.errors import FileFormatError, LocationError, UnknownNameError
+from prompts.cli import app
+from prompts.schema import Patient
 from prompts.sources import read_reports, read_table, report_hash
 from prompts.sources.attributes import age_between
 from prompts.sources.encoding import decode
 from prompts.sources.markup import markup_text
+from prompts.table import read_prompts
 
 TEXT = "Größe 3,2 \u00d7 4 cm, „Raumforderung“ \u2013 Leber; 30 °C, µ, naïve café."
 BOTH = "Raumforderung der linken Niere, 3 cm groß. Größe: überall, für Männer, Ärzte. Lésion kystique é è à."
@@ -111,6 +115,22 @@ def test_tables_state_the_patient_beside_the_text(tmp_path):
         ]
         assert reports[0].attributes["patient.sex"].where == "column PatientSex"
         assert [(reject.row, reject.reason) for reject in rejects] == [(4, "the same text as 0:x")]
+
+
+def test_columns_fill_what_the_text_leaves_open(tmp_path):
+    (tmp_path / "r.csv").write_text(
+        'id,report,PatientSex,age\na,"Mass in the liver, 3 cm.",F,63\nb,"A 50-year-old man. Liver cancer.",F,63\n'
+        'c,"Prostate cancer.",F,70\n'
+    )
+    line = ["extract", str(tmp_path / "r.csv"), "--out", str(tmp_path / "p.parquet"), "--id-column", "id"]
+    assert CliRunner().invoke(app, line).exit_code == 0
+    filled, stated, impossible = read_prompts(tmp_path / "p.parquet")
+    assert filled.prompt.patient == Patient(age_years=63, sex="female")
+    assert stated.prompt.patient == Patient(age_years=50, sex="male"), "the text wins"
+    assert any("column PatientSex female" in flag for flag in stated.flags)
+    assert impossible.prompt.patient == Patient(age_years=70)
+    assert any("contradicts" in flag for flag in impossible.flags)
+    assert filled.source == "r.csv#0:a"
 
 
 def test_columns_are_chosen_by_name(tmp_path):

@@ -146,6 +146,23 @@ def test_gdc_takes_the_primary_diagnosis_alone(tmp_path):
     ]
 
 
+def test_gdc_json_of_one_and_of_several_diagnoses(tmp_path):
+    first = {"ajcc_pathologic_t": "T3a", "tissue_or_organ_of_origin": "Kidney, NOS", "age_at_diagnosis": 21915}
+    case = {
+        "submitter_id": "A",
+        "project": {"project_id": "TCGA-KIRC"},
+        "demographic": {"gender": "female", "race": "white"},
+    }
+    cases = [
+        case | {"diagnoses": [first]},
+        case | {"submitter_id": "B", "diagnoses": [first, {"ajcc_pathologic_t": "T1"}]},
+    ]
+    found = dict(_mapped(tmp_path / "clinical.json", json.dumps(cases), "gdc-clinical").prompts)
+    assert found["A"].tumours == (Tumour(organ="kidney", t_stage="T3a"),)
+    assert found["A"].patient == Patient(age_years=60.0, sex="female", race="white")
+    assert found["B"].tumours == (Tumour(organ="kidney"),), "which of two diagnoses is the scan's is not known"
+
+
 def test_gdc_names_of_both_versions(tmp_path):
     old = (
         "case_submitter_id\tproject_id\tgender\trace\tage_at_diagnosis\tajcc_pathologic_t\ttissue_or_organ_of_origin\n"
@@ -282,6 +299,16 @@ def test_the_commands_end_to_end(tmp_path):
     assert row.prompt.tumours == (Tumour(organ="colon"),)
     assert {item.field for item in row.evidence} == {"patient.age_years", "patient.sex", "tumours.0.organ"}
     assert set(json.loads(_run("mappings", "--json").stdout)) == set(mapping_names())
+    copied = tmp_path / "mine.toml"
+    copied.write_text(_run("mappings", "generic").stdout)
+    assert load_mapping(str(copied)) == load_mapping("generic")
+    assert json.loads(_run("mappings", "kits23", "--json").stdout)["name"] == "kits23"
+
+
+def test_a_place_that_cannot_be_written_is_refused_first(tmp_path):
+    for out in (".", tmp_path, tmp_path / "none" / "p.parquet"):
+        assert isinstance(_run("from-table", tmp_path / "missing.csv", "--out", out).exception, LocationError)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", [["from-table"], ["sample"], ["extract"]])
