@@ -4,15 +4,19 @@ The text states each stated field once and nothing else; it is a function of the
 Change `TEMPLATE_VERSION` whenever the text of any prompt changes.
 """
 
+import re
 from decimal import Decimal
 
 from prompts.lexicon import number_word, phrase
 from prompts.schema import Patient, Prompt, Study, Tumour
 
-__all__ = ["TEMPLATE_VERSION", "render"]
+__all__ = ["ADULT_YEARS", "TEMPLATE_VERSION", "article", "render"]
 
-TEMPLATE_VERSION = "canonical-1"
+TEMPLATE_VERSION = "canonical-2"
+ADULT_YEARS = 18
+"""Patients below this age are a boy, a girl or a child."""
 
+_DIGITS = re.compile(r"\d+")
 _RACE = {
     "white": "white",
     "black": "black",
@@ -21,6 +25,8 @@ _RACE = {
     "pacific_islander": "Pacific Islander",
     "other": "of other race",
 }
+_ADULT = {"male": "man", "female": "woman", None: "person"}
+_CHILD = {"male": "boy", "female": "girl", None: "child"}
 _PHASE = {
     "native": "an unenhanced CT",
     "arterial": "an arterial phase CT",
@@ -51,7 +57,8 @@ def _number(value: float) -> str:
 def _patient(patient: Patient) -> str:
     age = f"{_number(patient.age_years)}-year-old" if patient.age_years is not None else ""
     race = _RACE[patient.race] if patient.race else ""
-    noun = {"male": "man", "female": "woman", None: "person"}[patient.sex]
+    child = patient.age_years is not None and patient.age_years < ADULT_YEARS
+    noun = (_CHILD if child else _ADULT)[patient.sex]
     described = (age, noun, race) if patient.race == "other" else (age, race, noun)
     words = " ".join(word for word in described if word)
     clauses = [words]
@@ -59,13 +66,17 @@ def _patient(patient: Patient) -> str:
         clauses.append(f"{_number(patient.height_cm)} cm tall")
     if patient.weight_kg is not None:
         clauses.append(f"weighing {_number(patient.weight_kg)} kg")
-    return f"{_article(words)} {', '.join(clauses)}."
+    return f"{article(words)} {', '.join(clauses)}."
 
 
-def _article(words: str) -> str:
-    spoken = words.split("-")[0].split(".")[0]
-    vowel = words[0] in "aeiouA" or spoken in ("11", "18") or (spoken.startswith("8") and words[0].isdigit())
-    return "An" if vowel else "A"
+def article(words: str) -> str:
+    """The indefinite article that words call for: "An" before eight, eleven, eighteen and the eighties."""
+    first = words.split()[0]
+    digits = _DIGITS.match(first)
+    if digits:
+        return "An" if digits[0] in ("11", "18") or (digits[0].startswith("8") and len(digits[0]) < 3) else "A"
+    spelled = len(first) > 1 and first.isupper()  # "an LUL mass": the letter's name
+    return "An" if first[0] in ("AEFHILMNORSX" if spelled else "aeiouAEIO") else "A"
 
 
 def _imaging(prompt: Prompt) -> str:

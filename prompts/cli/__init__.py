@@ -2,10 +2,10 @@
 
 import typer
 
-from prompts.cli import distributions, evaluate, extract, show, tables
+from prompts.cli import distributions, evaluate, extract, paraphrase, show, tables
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Make prompts from tables, reports or a distribution.")
-for commands in (tables, extract, evaluate, distributions, show):
+for commands in (tables, extract, evaluate, distributions, paraphrase, show):
     app.add_typer(commands.app)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 
 from manifests.anatomy import sites
 from prompts.lexicon import phrases
-from prompts.render import render
+from prompts.render import article, render
 from prompts.rules import extract
 from prompts.sampling import default_distribution
 from prompts.schema import Patient, Prompt, Study, Tumour, tumour_organs
@@ -71,3 +71,29 @@ def test_the_text_of_one_prompt_is_pinned():
         "abdomen and pelvis shows one tumour of the rectum, measuring 42 mm, stage T3 N1a M0; three tumours of the "
         "liver, the largest measuring 20 mm; cancer of the right lung; the gallbladder is absent; the spleen is enlarged."
     )
+
+
+@pytest.mark.parametrize(
+    ("age", "sex", "words"),
+    [
+        (13.0, "male", "A 13-year-old boy."),
+        (17.9, "female", "A 17.9-year-old girl."),
+        (11.0, None, "An 11-year-old child."),
+        (18.0, "male", "An 18-year-old man."),
+        (8.5, None, "An 8.5-year-old child."),
+        (80.0, "female", "An 80-year-old woman."),
+        (110.0, None, "A 110-year-old person."),
+        (None, "male", "A man."),
+    ],
+)
+def test_children_are_no_men_and_articles_suit_the_number(age, sex, words):
+    prompt = Prompt(patient=Patient(age_years=age, sex=sex))
+    assert render(prompt).startswith(words)
+    assert extract(render(prompt)).prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("LUL mass", "An"), ("RCC", "An"), ("CT", "A"), ("Asian man", "An"), ("8 cm mass", "An")]
+)
+def test_an_article_suits_what_is_spoken(words, expected):
+    assert article(words) == expected
