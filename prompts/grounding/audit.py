@@ -10,7 +10,7 @@ from typing import Any
 
 from prompts.extraction import Dropped, Extraction
 from prompts.grounding.denial import denied, tumour_words
-from prompts.grounding.patient import phases, region_of
+from prompts.grounding.patient import phases, region_of, scanned
 from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
 from prompts.grounding.tumours import names
@@ -31,6 +31,9 @@ _FACTORS = {
     "size_mm": ((1.0, r"mm|mil"), (10.0, r"c|z|s"), (25.4, r"in")),
 }
 """What a number may be multiplied with, and how the word for that unit begins."""
+
+_DELAY = re.compile(r"(?P<time>\d{1,3})[\s-]?(?:(?P<minutes>min)|s)", re.IGNORECASE)
+_DELAYS_S = {"arterial": (15, 45), "portal_venous": (55, 110), "delayed": (150, 1800)}
 
 
 def verify(text: str, extraction: Extraction) -> tuple[Dropped, ...]:
@@ -61,7 +64,7 @@ def _fields(extraction: Extraction) -> Iterator[tuple[str, Any]]:
     evident = {item.field for item in extraction.evidence}
     for index, tumour in enumerate(prompt.tumours):
         label = f"tumours.{index}."
-        backed = {name: value for name, value in tumour if label + name in evident}
+        backed = {name: value for name, value in tumour if value is not None and label + name in evident}
         follows = "organ" in backed and _rebuilt(backed) == tumour
         stated = backed if follows else {name: value for name, value in tumour if value is not None}
         yield from ((label + name, value) for name, value in stated.items())
@@ -110,11 +113,21 @@ def _race(reading: Reading, span: Span, value: str) -> bool:
 
 
 def _phase(reading: Reading, span: Span, value: str) -> bool:
-    return value in phases(reading, span)
+    """Tell whether a span names a phase, or a time from the injection that is one (Bae 2010, Radiology 256:32)."""
+    if value in phases(reading, span):
+        return True
+    delay = _DELAY.search(reading.text, *span)
+    low, high = _DELAYS_S.get(value, (1, 0))
+    return delay is not None and low <= float(delay["time"]) * (60 if delay["minutes"] else 1) <= high
 
 
 def _region(reading: Reading, span: Span, value: str) -> bool:
-    return region_of(reading, span) == value
+    """Tell whether a span names the region, or a part of it where other sentences about the scan name the rest."""
+    part = region_of(reading, span)
+    if part == value:
+        return True
+    regions = scanned(reading)
+    return value in regions and part in regions and regions[part] < regions[value]
 
 
 def _organ(reading: Reading, span: Span, organ: str) -> bool:

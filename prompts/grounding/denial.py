@@ -26,7 +26,7 @@ def denied(reading: Reading, word: Span | Word) -> str:
     triggers = _triggers(reading, around)
     for trigger in triggers:
         low, high = min(trigger.end, end), max(trigger.start, start)
-        if _cut(triggers, trigger, low, high) or (trigger.start < end and start < trigger.end):
+        if _cut(reading, triggers, trigger, (low, high)) or (trigger.start < end and start < trigger.end):
             continue
         gap = len(reading.between(low, high))
         before = trigger.end <= start
@@ -54,9 +54,12 @@ def _triggers(reading: Reading, around: Span) -> list[Word]:
     return [word for word in words if not any(p.start <= word.start < p.end for p in phases)]
 
 
-def _cut(triggers: list[Word], trigger: Word, low: int, high: int) -> bool:
-    """Tell whether a word between two places ends the scope of a trigger."""
-    return any(word.means == "ends" and word is not trigger and low <= word.start < high for word in triggers)
+def _cut(reading: Reading, triggers: list[Word], trigger: Word, gap: Span) -> bool:
+    """Tell whether a word in a gap ends the scope of a trigger; a verb right after it is denied itself ("no hay")."""
+    ends = [word for word in triggers if word.means == "ends" and gap[0] <= word.start < gap[1]]
+    if trigger.means == "before":
+        ends = [word for word in ends if reading.between(trigger.end, word.start)]
+    return bool(ends)
 
 
 def is_secondary(reading: Reading, place: Word) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from prompts.grounding.measures import YEARS_OF, ages, measures, number, numbers_in
 from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
+from prompts.grounding.words import Word
 from prompts.llm.answer import NOT_STATED
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "race",
     "region",
     "region_of",
+    "scanned",
     "sex",
     "sexes",
     "stated",
@@ -150,10 +152,19 @@ def region_of(reading: Reading, span: Span) -> str:
         low -= 1
     while high + 1 < len(words) and _linked(reading, words[high].end, words[high + 1].start):
         high += 1
-    parts: set[str] = set()
-    for word in words[low : high + 1]:
-        parts |= _WHOLE.get(word.means, {word.means})
-    return _REGION_OF.get(frozenset(parts), "")
+    return _REGION_OF.get(frozenset(_parts(words[low : high + 1])), "")
+
+
+def _parts(words: list[Word]) -> set[str]:
+    return {part for word in words for part in _WHOLE.get(word.means, {word.means})}
+
+
+def scanned(reading: Reading) -> dict[str, set[str]]:
+    """The parts of the body of each region, those alone that sentences about the scan name."""
+    scans = [word for word in reading.words("cue") if word.means == "scan"]
+    around = {reading.sentence((word.start, word.end)) for word in scans}
+    named = {part for span in around for part in _parts(reading.words("region", span))}
+    return {region: set(parts) for parts, region in _REGION_OF.items() if parts <= named}
 
 
 def _linked(reading: Reading, low: int, high: int) -> bool:
