@@ -1,6 +1,7 @@
 """Reports through a language model on the command line: the bar, the account, and how it ends."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,9 @@ def run_model(task: Task, options: ModelOptions) -> None:
     with tqdm(total=len(task.reports), unit="report", disable=task.as_json or None, dynamic_ncols=True) as bar:
 
         def show(progress: Progress) -> None:
+            if progress.stopping and progress.in_flight:
+                text = f"stopping: {progress.in_flight} requests in flight finish first; interrupt again to drop them"
+                bar.write(text, file=sys.stderr)
             bar.n = progress.done
             bar.set_postfix_str(_spent(progress, priced), refresh=False)
             bar.update(0)
@@ -126,7 +130,7 @@ def _spent(progress: Progress, priced: bool) -> str:
 
 def _end(task: Task, account: Account) -> None:
     """Write what is complete; else say how far it came, and that nothing is lost."""
-    if account.interrupted or account.cause:
+    if account.done < len(task.reports):
         how = "interrupted" if account.interrupted else "stopped"
         typer.echo(f"{how}: {account.done} of {len(task.reports)} reports done; {_cost(account)}", err=True)
         typer.echo("answers are kept: the same command goes on from here, --llm replay writes what there is", err=True)

@@ -140,9 +140,9 @@ class Ledger:
             _add(totals, charged, reported, self._usd(charged))
         return self._row(hold, kind, charged, reported=reported)
 
-    def projected(self, done: int, planned: int) -> Totals:
-        """Extrapolate the sums to all reports from those that this run has finished."""
-        left = (planned - done) / done if done else 0.0
+    def projected(self, requests: float) -> Totals:
+        """Extrapolate the sums to so many further requests, from the mean of this run's attempts."""
+        left = requests / self.run.attempts if self.run.attempts else 0.0
         run, total = self.run, self.total
         return Totals(
             round(total.attempts + run.attempts * left),

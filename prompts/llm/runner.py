@@ -72,15 +72,16 @@ class Runner:
     Attributes:
         cause: why the run stopped, once it has; None while it goes on and after an interrupt.
         sent: attempts that this run made.
+        answered: those that brought an answer.
         reused: requests that the cache answered.
     """
 
     def __init__(self, model: ChatModel, cache: Cache, ledger: Ledger, pace: Pace) -> None:
         self.cache, self.ledger, self.pace = cache, ledger, pace
         self.cause: FactoryError | None = None
-        self.sent = self.reused = 0
+        self.sent = self.answered = self.reused = 0
         self._model = model
-        self._answered = self._refused = 0
+        self._refused = 0
         self._asked: dict[str, asyncio.Future[Completion]] = {}
 
     async def ask(self, request: ChatRequest) -> Completion:
@@ -146,7 +147,7 @@ class Runner:
             except FactoryError as error:  # the disk: an answer that cannot be kept must not be followed by another
                 await self.stop(error)
                 raise StoppedError from None
-        self._answered += 1
+        self.answered += 1
         await self.pace.succeeded()
         return completion
 
@@ -168,7 +169,7 @@ class Runner:
         """
         if isinstance(error, RefusedRequestError):
             self._refused += 1
-            hopeless = not self._answered and self._refused >= _ALL_REFUSED
+            hopeless = not self.answered and self._refused >= _ALL_REFUSED
         else:
             hopeless = isinstance(error, FatalChatError)
         if hopeless:
@@ -220,9 +221,10 @@ def _fatal(error: ChatError) -> InvalidValueError:
 
 
 def _broken(error: ChatError) -> RetryError:
+    wait_s = error.retry_after_s if isinstance(error, RateLimitedError) else None
     return RetryError(
         "language model",
-        got=f"failures in a row, the last: {error}",
+        got=f"failures in a row, the last: {error}" + (f", which asks to wait {wait_s:.0f} s" if wait_s else ""),
         need="a server that answers",
         do="Run the same command again later; what was answered is kept.",
     )

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from manifests.errors import FactoryError, LocationError
@@ -32,12 +32,21 @@ class Spending:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is, for a bar; `projected` is what all reports together will have cost."""
+    """How far a run is, for a bar.
+
+    Attributes:
+        done: reports with a result.
+        total: tokens and money of all runs with this cache.
+        projected: what they will be once all reports are done.
+        in_flight: requests at the server.
+        stopping: whether somebody asked it to stop, and it waits for those.
+    """
 
     done: int
     total: Totals
     projected: Totals
     in_flight: int
+    stopping: bool = False
 
 
 @dataclass(slots=True)
@@ -126,11 +135,17 @@ async def _run(
     def done() -> None:
         nonlocal finished
         finished += 1
-        show(Progress(finished, ledger.total, ledger.projected(finished, len(reports)), runner.pace.active))
+        show(progress())
+
+    def progress() -> Progress:
+        asked = (runner.answered + runner.reused) / max(finished, 1)
+        projected = ledger.projected((len(reports) - finished) * asked)
+        return Progress(finished, ledger.total, projected, runner.pace.active)
 
     def interrupt() -> None:
         nonlocal interrupted
         interrupted = True
+        show(replace(progress(), stopping=True))
         if runner.pace.stopped:
             work.cancel()
         stopping.append(asyncio.ensure_future(runner.stop()))

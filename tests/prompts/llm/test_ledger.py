@@ -121,9 +121,9 @@ def test_the_projection_is_a_straight_line(tmp_path: Path) -> None:
         ledger = Ledger(cache, Budget(PRICES))
         for _ in range(4):
             spend(cache, ledger, "stop", Usage(1000, 100))
-        projected = ledger.projected(4, 20)
+        projected = ledger.projected(16.0)
         assert (projected.input, projected.output, projected.attempts) == (100 + 20_000, 10 + 2000, 21)
-        assert ledger.projected(0, 20).tokens == ledger.total.tokens
+        assert Ledger(cache, Budget(PRICES)).projected(16.0).tokens == ledger.total.tokens
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,30 @@ def test_a_server_that_stays_down_opens_the_breaker(extract: Extract, tmp_path: 
     assert len(rows_of(tmp_path)) == 18
 
 
+def test_a_retry_after_of_an_hour_stops_the_run(extract: Extract) -> None:
+    with ScriptedServer(lambda call: Reply(429, b"{}", {"Retry-After": "3600"})) as server:
+        code, _, err = extract([make_report(1)], server.url)
+    assert (code, server.total) == (1, 1)
+    assert "asks to wait 3600 s" in err
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "reason"),
+    [
+        (Reply(body=completion(None, refusal="No.")), 2, "refusal"),
+        (Reply(503, b""), 1, "server_error: HTTP 503"),
+    ],
+)
+def test_no_usable_answer_at_all_is_an_error_that_says_why(
+    extract: Extract, tmp_path: Path, reply: Reply, code: int, reason: str
+) -> None:
+    with ScriptedServer(lambda call: reply) as server:
+        ended, _, err = extract([make_report(1)], server.url, "--attempts", "2")
+    assert ended == code
+    assert reason in err
+    assert not (tmp_path / "out.parquet").exists()
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_wrong_key_or_model_stops_at_once(extract: Extract, tmp_path: Path, status: int) -> None:
     with ScriptedServer(lambda call: Reply(status, json.dumps({"error": {"message": KEY}}).encode())) as server:
