@@ -37,10 +37,10 @@ _WORDS = re.compile(
 )
 _PREFIX = r"(?:[yra]?[cpua]|[yra]{1,2}[cpu]?)?"
 _NOTE = r"(?:\s*\((?:m|\d{1,2}|i[+-]|mol[+-]|mi|sn|f|dcis|lcis|paget'?s?|lamn|pd|scc|u|v|s)\)|\s+(?:i[+-]|mol[+-]|sn))*"
-_CLASS = r"(?:is|x|\d(?:[a-e][1-3]?)?(?:mi)?)"
+_CLASS = r"(?:is|x|\d(?:[a-e](?:[1-3]|i{1,3}|iv)?)?(?:mi)?)"
 _END = r"(?:(?![a-z0-9])|(?<!c)(?=[nm][\dx]))"  # T1N1cM0 may be N1c or cM0: not read
 _COMPONENT = re.compile(rf"{_PREFIX}(?P<letter>[tnm])\s?(?P<class>{_CLASS}){_NOTE}{_END}")
-_BARE = re.compile(rf"(?P<class>[0-4][a-e]|is){_NOTE}")
+_BARE = re.compile(rf"(?P<class>[0-4][a-e]){_NOTE}")
 
 
 @cache

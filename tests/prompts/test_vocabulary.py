@@ -82,7 +82,7 @@ SPELLINGS = {
         "left": "left|Left|LEFT|L|l|Lt|LT.|left side|Left-sided|links|linksseitig|gauche|7771000|left: origin of primary|(L)|izquierda|l - left",
         "right": "right|Right|RIGHT|R|r|Rt|RT|right side|right-sided|rechts|rechtsseitig|24028007|Right - origin of primary|derecha|r.",
         "-": "bilateral|Bilateral|BILATERAL|B|both|left and right|left/right|L/R|midline|Midline|Unilateral|Unknown|not reported|U|X|N/A"
-        "||0|1|2|beidseits|not paired|upright|leftover|bright|rl|l2|contralateral|right or left|not left|LR|[Not Available]",
+        "||0|1|2|beidseits|sin|not paired|upright|leftover|bright|rl|l2|contralateral|right or left|not left|LR|[Not Available]",
     },
     "contrast_phase": {
         "native": "native|Native phase|non-contrast|Non Contrast|noncontrast CT|unenhanced|without contrast|w/o contrast|NCCT|plain|pre-contrast"
@@ -92,7 +92,7 @@ SPELLINGS = {
         "portal_venous": "portal venous|Portal-Venous|portal_venous|PV|PVP|venous|Venous phase|portovenous|portalvenös|hepatic venous",
         "delayed": "delayed|Delayed phase|late phase|excretory|equilibrium|urographic|DELAY|Spätphase|5 min delayed",
         "-": "contrast|with contrast|C+|contrast-enhanced|post-contrast|yes|no|0|1|2|none|unknown|nephrographic|triphasic|arterial and portal venous"
-        "|CTA|CT angiography|CTPA|native american|hepatobiliary|with and without contrast|W/WO||not arterial|arterial?|plainly|70|oral contrast",
+        "|CTA|CT angiography|CTPA|native american|hepatobiliary|with and without contrast|W/WO||not arterial|arterial?|plainly|late|70|oral contrast",
     },
     "region": {
         "chest": "CHEST|Thorax|chest|CT chest",
@@ -100,7 +100,7 @@ SPELLINGS = {
         "chest_abdomen": "CHESTABDOMEN|chest and abdomen|Thorax/Abdomen",
         "abdomen_pelvis": "ABDOMENPELVIS|abdomen and pelvis|ABDOMEN_PELVIS|Abdomen, Pelvis",
         "torso": "CHESTABDPELVIS|CHEST_ABDOMEN_PELVIS|chest, abdomen and pelvis|CAP|TAP|torso",
-        "-": "PELVIS|HEAD|Head-Neck|WHOLEBODY|BREAST|EXTREMITY|unknown||0|KNEE|SPINE|abdominal aorta|chest pain|KIDNEY|none|x|HEART|neck|brain|NA",
+        "-": "AP|PELVIS|HEAD|Head-Neck|WHOLEBODY|BREAST|EXTREMITY|unknown||0|KNEE|SPINE|abdominal aorta|chest pain|KIDNEY|none|x|HEART|neck|brain|NA",
     },
     "t_stage": {
         "Tis": "Tis|TIS|Tis (DCIS)|Tis(LCIS)|pTis|cTis",
@@ -120,13 +120,13 @@ SPELLINGS = {
         "T4a": "T4a (m)|T4a|pT4a pN2b cM1",
         "T4b": "T4b",
         "-": "TX|Tx|X|0|1|2|T1x|T5|T9|T12|T1-2|T1/T2|T1 or T2|T2-T3|Ta|T|unknown|not reported|III|Stage IIIA|I|F|M|N1|M0||T3?|T L5|T10 vertebra"
-        "|T01|na|[Not Evaluated]|>T2|T≥2|not T2",
+        "|T01|is|na|[Not Evaluated]|>T2|T≥2|not T2",
     },
     "n_stage": {
         "N0": "N0|pN0|cN0|N0(i+)|N0 (i-)|N0 (mol+)|ypN0|pT2a N0 M0|N0(sn)|Stage N0",
         "N1": "N1|pN1|cN1|N1mi|N1(mi)|N1 NOS",
         "N1a": "N1a|pN1a|1a|N1A",
-        "N1b": "N1b|pN1b|ypN1b",
+        "N1b": "N1b|pN1b|ypN1b|N1bIII",
         "N1c": "N1c|Stage pN1c|pN1c",
         "N2": "N2|N2c|cN2|pT3 pN2 cM0|N2 NOS",
         "N2a": "N2a|pN2a",
