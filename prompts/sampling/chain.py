@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 __all__ = ["Chain", "Link", "Variable"]
 
 _POPULATION, _SWEEPS = 2048, 25
-_MAX_STEP, _MAX_FACTOR, _TINY = 2.0, 12.0, 1e-6
+_MAX_STEP, _MAX_FACTOR, _SMALL_MOVE, _TINY = 2.0, 12.0, 5e-4, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,16 @@ class Chain:
 
     def conditional(self, place: int, levels: Sequence[int]) -> Float[np.ndarray, "levels"]:
         """Probability of each level of variable `place`, given the levels of all before it."""
-        before = np.array([[*levels[:place]]], dtype=np.int64).reshape(1, place)
-        logits = _logits(self._bases[place], self._factors[place], self.variables[place], before)
-        return np.asarray(_softmax(logits)[0])
+        logits = self._bases[place].copy()
+        for on, factor in self._factors[place].items():
+            logits += factor[levels[on]]
+        weights = np.exp(logits - logits.max())
+        free = np.ones(len(weights), dtype=bool)
+        for link in self.variables[place].links:
+            if link.allowed is not None and levels[link.on] < len(link.allowed):
+                free &= link.allowed[levels[link.on]]
+        weights = weights * free if (weights * free).any() else weights
+        return np.asarray(weights / weights.sum())
 
 
 def _logits(
@@ -117,24 +124,36 @@ def _rake(
     variable: Variable, before: Int[np.ndarray, "rows places"]
 ) -> tuple[Float[np.ndarray, "ours"], dict[int, Float[np.ndarray, "theirs ours"]]]:
     """Base and factors (as logarithms) that give the wanted shares in a population."""
-    base = np.log(np.maximum(variable.shares / variable.shares.sum(), _TINY))
+    wanted = np.maximum(variable.shares / variable.shares.sum(), _TINY)
+    base = np.log(wanted)
     links = {link.on: link.shares for link in variable.links if link.shares is not None}
     factors = {on: np.zeros((len(shares) + 1, len(base))) for on, shares in links.items()}
     if not links or not len(before):
         return base, factors
-    wanted = np.exp(base)
+    members = {on: _membership(before[:, on], len(shares)) for on, shares in links.items()}
+    weights = np.where(_allowed(variable, before), wanted, 0.0)
     for _ in range(_SWEEPS):
+        largest = 0.0
         for on, target in links.items():
-            shares = _softmax(_logits(base, factors, variable, before))
-            found = np.zeros_like(target)
-            counts = np.bincount(before[:, on], minlength=len(target) + 1)[: len(target)]
-            for level in np.flatnonzero(counts):
-                found[level] = shares[before[:, on] == level].mean(axis=0)
-            move = np.where((counts > 0)[:, None] & np.isfinite(target), _step(target, found), 0.0)
-            factors[on][:-1] = np.clip(factors[on][:-1] + move, -_MAX_FACTOR, _MAX_FACTOR)
-        shares = _softmax(_logits(base, factors, variable, before))
-        base = base + _step(wanted[None], shares.mean(axis=0, keepdims=True))[0]
+            shares = weights / weights.sum(axis=1, keepdims=True)
+            known = np.isfinite(target) & (members[on].sum(axis=1) > 0)[:, None]
+            move = np.where(known, _step(target, members[on] @ shares), 0.0)
+            move = np.clip(factors[on][:-1] + move, -_MAX_FACTOR, _MAX_FACTOR) - factors[on][:-1]
+            factors[on][:-1] += move
+            weights = shares * np.vstack([np.exp(move), np.ones((1, len(base)))])[before[:, on]]
+            largest = max(largest, float(np.abs(move * np.where(known, target, 0.0)).max()))
+        shares = weights / weights.sum(axis=1, keepdims=True)
+        move = _step(wanted[None], shares.mean(axis=0, keepdims=True))[0]
+        base, weights = base + move, shares * np.exp(move)
+        if largest < _SMALL_MOVE:
+            break
     return base, factors
+
+
+def _membership(levels: Int[np.ndarray, "rows"], size: int) -> Float[np.ndarray, "theirs rows"]:
+    """A matrix that takes means over the rows of each level; a level without rows gives 0."""
+    one_hot = (levels[None] == np.arange(size)[:, None]).astype(float)
+    return np.asarray(one_hot / np.maximum(one_hot.sum(axis=1, keepdims=True), 1.0))
 
 
 def _step(

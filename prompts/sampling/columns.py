@@ -102,13 +102,9 @@ def decode(flat: Columns) -> Prompt:
     """
     organs = pattern_organs(str(flat[ROOT]))
     absent, enlarged = _read_changes(str(flat.get("changes", NO_CHANGE)))
-
-    def stated(names: Iterable[str]) -> dict[str, Any]:
-        return {name: value for name in names if (value := flat.get(name)) not in (None, UNSTATED)}
-
     return Prompt(
-        patient=Patient(**stated((*_PATIENT, *_NUMBERS))),
-        study=Study(**stated(_STUDY)),
+        patient=Patient(**_stated(flat, (*_PATIENT, *_NUMBERS))),
+        study=Study(**_stated(flat, _STUDY)),
         tumours=tuple(_tumour(organ, number, flat) for number, organ in enumerate(organs, start=1)),
         absent_organs=absent,
         enlarged_organs=enlarged,
@@ -130,23 +126,27 @@ def agree(flat: Columns) -> bool:
     )
 
 
-def _tumour(organ: str, number: int, flat: Columns) -> Tumour:
-    def value(name: str) -> Any:
-        found = flat.get(_slot(name, number))
-        return None if found == UNSTATED else found
+def _stated(flat: Columns, names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name in names if (value := flat.get(name)) not in (None, UNSTATED)}
 
-    place, count = value("place"), value("count")
-    sided = place in ("left", "right")
-    if place is not None and not sided and structure(place).name not in sites(organ):
-        raise ValueError(f"{place} is no site of {organ}")
-    return Tumour(
-        organ=organ,
-        site=None if sided else place,
-        side=place if sided else None,
-        count=None if count is None else int(count),
-        size_mm=value("size_mm"),
-        **{name: value(name) for name in _STAGES},
-    )
+
+def _tumour(organ: str, number: int, flat: Columns) -> Tumour:
+    ending = "" if number == 1 else f"_{number}"
+    fields: dict[str, Any] = {
+        name: value
+        for name in ("place", "count", "size_mm", *_STAGES)
+        if (value := flat.get(name + ending)) not in (None, UNSTATED)
+    }
+    place = fields.pop("place", None)
+    if place in ("left", "right"):
+        fields["side"] = place
+    elif place is not None:
+        if structure(place).name not in sites(organ):
+            raise ValueError(f"{place} is no site of {organ}")
+        fields["site"] = place
+    if "count" in fields:
+        fields["count"] = int(fields["count"])
+    return Tumour(organ=organ, **fields)
 
 
 def _changes(prompt: Prompt) -> str:

@@ -49,7 +49,7 @@ def fit(prompts: Sequence[Prompt], name: str, min_count: int = MIN_COUNT) -> Fit
             need=f"at least {min_count} rows (--min-count)",
             do="Give more rows, lower --min-count, or build from the table itself.",
         )
-    noise = _Noise.of(rows)
+    noise = _Noise.of(rows, min_count)
     members: dict[str, list[Columns]] = {}
     counts = Counter(str(row[ROOT]) for row in rows)
     for row in rows:
@@ -90,15 +90,17 @@ class _Noise:
     """Noise of one row on counts, which only those who hold the table can know."""
 
     secret: str
+    min_count: int
 
     @classmethod
-    def of(cls, rows: Sequence[Columns]) -> "_Noise":
-        return cls(content_hash([dict(row) for row in rows]))
+    def of(cls, rows: Sequence[Columns], min_count: int) -> "_Noise":
+        return cls(content_hash([dict(row) for row in rows]), min_count)
 
     def on(self, counts: Mapping[str, int], where: str) -> dict[str, int]:
-        """The counts with -1, 0 or 1 added to each."""
+        """The counts with -1, 0 or 1 added to each; those of enough rows stay so."""
         random = rng(self.secret, where)
-        return {level: count + int(random.integers(-1, 2)) for level, count in sorted(counts.items())}
+        moved = {level: count + int(random.integers(-1, 2)) for level, count in sorted(counts.items())}
+        return {level: max(n, self.min_count) if counts[level] >= self.min_count else n for level, n in moved.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +151,10 @@ class _Fit:
         """Rows of each level; rare ones pooled, or left out where all of them together are rare."""
         counts = Counter(values)
         noisy = self.noise.on(counts, f"{self.rows[0][ROOT]}:{name}")
-        kept = {level: n for level, n in noisy.items() if min(n, counts[level]) >= self.min_count}
+        kept = {level: n for level, n in noisy.items() if counts[level] >= self.min_count}
         rare = sorted(set(counts) - set(kept))
-        pooled, true = sum(noisy[level] for level in rare), sum(counts[level] for level in rare)
-        if rare and min(pooled, true) >= self.min_count:
-            kept[POOLED.join(rare)] = pooled
-        if not kept and name == ROOT:
-            kept = {POOLED.join(rare): max(true, self.min_count)}
+        if sum(counts[level] for level in rare) >= self.min_count:
+            kept[POOLED.join(rare)] = max(sum(noisy[level] for level in rare), self.min_count)
         return dict(sorted(kept.items(), key=lambda item: (-item[1], item[0])))
 
     def _pairs(
@@ -179,10 +178,10 @@ class _Fit:
         """Cells of one row of a pair table that are large enough; the others together where they are."""
         true = {level: counts.get(level, 0) for level in levels}
         noisy = self.noise.on(true, where)
-        kept = {level: noisy[level] for level in levels if min(noisy[level], true[level]) >= self.min_count}
+        kept = {level: noisy[level] for level in levels if true[level] >= self.min_count}
         rest = [level for level in levels if level not in kept]
-        if min(sum(table[level] for level in rest) for table in (true, noisy)) >= self.min_count and len(rest) > 1:
-            kept[MERGED.join(rest)] = sum(noisy[level] for level in rest)
+        if sum(true[level] for level in rest) >= self.min_count:
+            kept[MERGED.join(rest)] = max(sum(noisy[level] for level in rest), self.min_count)
         return kept
 
     def _unnumbered(self, names: Sequence[str], scored: Sequence[str]) -> tuple[dict[str, str], ...]:

@@ -99,14 +99,19 @@ class Model:
     def _allowed(self, other: str, name: str) -> Bool[np.ndarray, "theirs ours"]:
         """Which levels of two columns can stand in one prompt, with any tumour organs of the group."""
         roots = [member for level in self._levels[ROOT] for member in level.split(POOLED)]
-
-        def possible(theirs: str, ours: str) -> bool:
-            pairs = [{other: a, name: b} for a in theirs.split(POOLED) for b in ours.split(POOLED)]
-            if other == ROOT:
-                return any(agree(pair) for pair in pairs)
-            return any(agree({ROOT: root, **pair}) for root in roots for pair in pairs)
-
-        return np.array([[possible(a, b) for b in self._levels[name]] for a in self._levels[other]], dtype=bool)
+        possible = [
+            [
+                any(
+                    agree({ROOT: root, other: a, name: b})
+                    for a in theirs.split(POOLED)
+                    for b in ours.split(POOLED)
+                    for root in ([a] if other == ROOT else roots)
+                )
+                for ours in self._levels[name]
+            ]
+            for theirs in self._levels[other]
+        ]
+        return np.array(possible, dtype=bool)
 
     def _number(self, name: str, number: Number) -> Variable:
         """Bins of equal probability as levels."""

@@ -141,7 +141,7 @@ def _shifts(
         found[str(level)] = Shift(
             mean=round(float(chosen.mean()), 2),
             sd=max(round(float(chosen.std()), 2), _SMALLEST_SD),
-            quarters={quarter: n for quarter, n in noisy.items() if min(n, true[quarter]) >= min_count},
+            quarters={quarter: n for quarter, n in noisy.items() if true[quarter] >= min_count},
         )
     return found
 
