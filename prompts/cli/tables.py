@@ -8,7 +8,7 @@ import typer
 
 from prompts.cli.finish import AsJson, Out, finish, plain_row
 from prompts.mapping import apply_mapping, load_mapping, mapping_names, mapping_source
-from prompts.sources import read_table
+from prompts.sources import plain, read_table
 
 __all__ = ["app"]
 
@@ -26,7 +26,7 @@ def from_table(
 ) -> None:
     """Read a table through a column mapping."""
     mapped = apply_mapping(load_mapping(mapping), read_table(table))
-    rows = [plain_row(prompt, f"{table.name}#{name}") for name, prompt in mapped.prompts]
+    rows = [plain_row(prompt, f"{plain(table.name)}#{name}") for name, prompt in mapped.prompts]
     finish(out, rows, mapped.rejects, as_json)
 
 

@@ -81,12 +81,12 @@ def _read_delimited(path: Path) -> Table:
     records, rejects = [], []
     for row, line in enumerate(rows[1:]):
         if line is None:
-            rejects.append(Reject(path.name, row, "", "a quotation mark that does not close as it should"))
+            rejects.append(Reject(plain(path.name), row, "", "a quotation mark that does not close as it should"))
         elif len(line) == len(header):
             records.append(Record(row, dict(zip(header, line, strict=True))))
         else:
-            rejects.append(Reject(path.name, row, "", f"{len(line)} values for {len(header)} columns"))
-    return Table(path.name, tuple(header), tuple(records), tuple(rejects))
+            rejects.append(Reject(plain(path.name), row, "", f"{len(line)} values for {len(header)} columns"))
+    return Table(plain(path.name), tuple(header), tuple(records), tuple(rejects))
 
 
 def _delimited_rows(text: str, delimiter: str) -> Iterator[list[str] | None]:
@@ -135,7 +135,7 @@ def _read_json(path: Path) -> Table:
             data = [{"id": key, **value} for key, value in data.items()]
     if not isinstance(data, list):
         raise unreadable(path, f"a {type(data).__name__}", "a list of objects, or objects by id")
-    return _from_objects(path.name, enumerate(data))
+    return _from_objects(plain(path.name), enumerate(data))
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -166,7 +166,7 @@ def _parsed(line: bytes | str) -> Any:
 
 
 def _read_jsonl(path: Path) -> Table:
-    return _from_objects(path.name, json_lines(path))
+    return _from_objects(plain(path.name), json_lines(path))
 
 
 def _from_objects(name: str, items: Iterable[tuple[int, Any]]) -> Table:
@@ -199,6 +199,6 @@ def _read_parquet(path: Path, columns: Columns | None) -> Table:
             names = [str(name) for name in file.schema_arrow.names]
             wanted = names if columns is None else [name for name in names if name in columns(names)]
             rows = (row for batch in file.iter_batches(columns=wanted) for row in batch.to_pylist())
-            return _from_objects(path.name, enumerate(rows))
+            return _from_objects(plain(path.name), enumerate(rows))
     except _PARQUET_ERRORS as error:
         raise unreadable(path, str(error).split("\n")[0][:200], "a Parquet file") from error

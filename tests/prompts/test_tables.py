@@ -1,6 +1,7 @@
 """Tables through mappings, prompts tables, and the commands, on good and on bad input."""
 
 import json
+import os
 
 import duckdb
 import pandas as pd
@@ -303,6 +304,13 @@ def test_the_commands_end_to_end(tmp_path):
     copied.write_text(_run("mappings", "generic").stdout)
     assert load_mapping(str(copied)) == load_mapping("generic")
     assert json.loads(_run("mappings", "kits23", "--json").stdout)["name"] == "kits23"
+
+
+def test_file_names_may_be_any_bytes(tmp_path):
+    table = tmp_path / os.fsdecode(b"t\xff.csv")
+    table.write_text(GOOD + "a,63,F,,kidney,kidney_left,45,T1b\nb,70,M,,toe,,4,\n")
+    assert _run("from-table", table, "--out", tmp_path / "p.parquet").exit_code == 0
+    assert read_prompts(tmp_path / "p.parquet")[0].source == "t\\udcff.csv#a"
 
 
 def test_a_place_that_cannot_be_written_is_refused_first(tmp_path):
