@@ -135,11 +135,13 @@ def test_gdc_takes_the_primary_diagnosis_alone(tmp_path):
         "\tdiagnoses.tissue_or_organ_of_origin\tdemographic.race\n"
     )
     rows = "A\tCPTAC-3\tmetastasis\tT4\tLiver\tUnknown\nA\tCPTAC-3\tprimary\tTis (DCIS)\tSigmoid colon\tasian\n"
+    rows += "D\tTCGA-CHOL\tprimary\tT1\tIntrahepatic bile duct\twhite\n"
     rows += "B\tCPTAC-3\tPrior primary\tT1\tLung, NOS\twhite\nC\tCPTAC-3\t'--\tT2 NOS\tC64.9\tnot reported\n"
     mapped = _mapped(tmp_path / "clinical.tsv", head + rows, "gdc-clinical")
     assert {name: prompt.tumours[0] for name, prompt in mapped.prompts} == {
         "A": Tumour(organ="colon", site="colon_sigmoid", t_stage="Tis"),
         "C": Tumour(organ="kidney", t_stage="T2"),
+        "D": Tumour(organ="liver", t_stage="T1"),
     }
     assert [reject.reason.partition(": ")[2] for reject in mapped.rejects] == [
         "a metastasis, not the primary tumour",

@@ -1,5 +1,9 @@
 """Real spellings of every closed vocabulary: each gives the right value or none, never a wrong one."""
 
+import re
+import tomllib
+from importlib.resources import files
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -195,6 +199,22 @@ def test_other_words_are_unstated(field, word):
 @settings(max_examples=300, deadline=None)
 def test_a_modifier_that_is_not_understood_leaves_the_field_unstated(row, modifier):
     assert normalise(row[0], f"{modifier} {row[2] or 'x'}") is None
+
+
+@given(st.from_regex(r"[cpyra]{0,2}[TNM] ?[0-9][a-e]?[1-3]?( ?\\((m|i[+]|sn|2)\\))?( NOS)?", fullmatch=True))
+@settings(max_examples=400, deadline=None)
+def test_a_class_is_read_as_itself_or_as_the_class_above_it(text):
+    bare = re.sub(r"[^TNM]*([TNM]) ?(\d[a-e]?[1-3]?).*", r"\1\2", text)
+    for field, letter in (("t_stage", "T"), ("n_stage", "N"), ("m_stage", "M")):
+        value = normalise(field, text)
+        assert value is None or (letter == bare[0] and bare.startswith(value))
+
+
+def test_no_spelling_has_two_values():
+    tables = tomllib.loads(files("prompts").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
+    for field in VOCABULARIES:
+        for value, words in tables[field].items():
+            assert {normalise(field, word) for word in words} == {None if value == "unstated" else value}
 
 
 def test_values_are_those_of_the_schema():
