@@ -201,9 +201,10 @@ class EngineSuite:
 
     def test_identity_names_model_and_version(self) -> None:
         """Identities are JSON text with a name and a version."""
-        for model in (self.make_masks(), self.make_images()):
-            assert {"name", "version"} <= set(model.identity)
-            assert canonical_json(dict(model.identity)) == canonical_json(dict(type(model)().identity))
+        for make in (self.make_masks, self.make_images):
+            identity = dict(make().identity)
+            assert {"name", "version"} <= set(identity)
+            assert canonical_json(identity) == canonical_json(dict(make().identity))
 
     def test_models_travel_between_processes(self) -> None:
         """A copy by pickle draws the same."""

@@ -16,6 +16,7 @@ from manifests.croissant import croissant
 from manifests.dataset import Dataset
 from manifests.durable import replace
 from manifests.errors import InvalidValueError, StorageError
+from manifests.provenance import source_summary
 from manifests.spec import DatasetSpec
 
 __all__ = ["render_card", "write_card"]
@@ -81,6 +82,7 @@ def render_card(spec: DatasetSpec, records: Sequence[CaseRecord], title: str, li
         _contents(records),
         _provenance(spec),
         _attributes(records),
+        *_sources(records),
         _refusals(records),
         _limits(spec),
         f"## Licence\n\n{licence}. The software that made it is under Apache-2.0.",
@@ -195,6 +197,20 @@ def _spread(values: Sequence[object]) -> str:
 def _shares(values: Sequence[object]) -> str:
     counts = sorted(Counter(map(str, values)).items(), key=lambda pair: (-pair[1], pair[0]))
     return ", ".join(f"{name} {count}" for name, count in counts) or "-"
+
+
+def _sources(records: Sequence[CaseRecord]) -> list[str]:
+    """How many sources cases were drawn from, and how much they resemble them; no section without sources."""
+    found = source_summary(records)
+    if not found:
+        return []
+    rows = [("sources", str(found["sources"])), ("cases from one source, at most", str(found["most_from_one"]))]
+    for name, words in (("source_dice", "Dice with the source"), ("nearest_dice", "highest Dice with any compared")):
+        if name in found:
+            dice = found[name]
+            rows.append((words, f"mean {dice['mean']:.3f}, highest {dice['highest']:.3f} ({dice['case']})"))
+    text = "Each case is a deformed label map of a source. Dice is the mean over organs after alignment; 1 is a copy."
+    return [f"## Sources\n\n{text}\n\n" + _table(("what", "how much"), rows)]
 
 
 def _refusals(records: Sequence[CaseRecord]) -> str:

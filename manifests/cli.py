@@ -24,6 +24,7 @@ from manifests.ingest_sources import (
     nnunet_source,
     totalsegmentator_source,
 )
+from manifests.provenance import source_summary
 from manifests.validate import Finding, collect_garbage, stream
 
 __all__ = ["app", "summary"]
@@ -150,6 +151,7 @@ def summary(dataset: Dataset) -> dict[str, Any]:
         "stored_bytes": sum(record.stored_bytes or 0 for record in accepted),
         "voxels": sum(_voxels(record) for record in accepted),
         "attributes": _attributes(accepted),
+        "sources": source_summary(accepted),
         "reasons": dict(reasons.most_common(_MOST_REASONS)),
     }
 
@@ -192,7 +194,17 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"  prompts     {_pairs(spec['prompts'])}",
     ]
     lines += [f"  {name:11} {_pairs(found)}" for name, found in facts["attributes"].items() if found]
+    lines += [f"  sources     {_sources(facts['sources'])}"] if facts["sources"] else []
     return lines + [f"  refused {count:3} x {reason}" for reason, count in facts["reasons"].items()]
+
+
+def _sources(found: dict[str, Any]) -> str:
+    dice = ", ".join(
+        f"{name.replace('_', ' ')} mean {found[name]['mean']:.2f}, highest {found[name]['highest']:.2f}"
+        for name in ("source_dice", "nearest_dice")
+        if name in found
+    )
+    return f"{found['sources']}, at most {found['most_from_one']} cases from one; {dice}"
 
 
 def _pairs(values: dict[str, Any]) -> str:

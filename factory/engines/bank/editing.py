@@ -98,8 +98,11 @@ def resize(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, name: str, volume_ml
     )
     part = _part(grid, wide)
     warp = _push(organ[wide], part, volume_ml / (voxels * grid.voxel_volume_ml))
+    pushed = pull(LabelMap(anatomy[wide], part), warp, part)
+    empty = np.asarray(~anatomy.any(axis=(1, 2)))[wide[0]]
     changed = anatomy.copy()
-    changed[wide] = pull(LabelMap(anatomy[wide], part), warp, part)
+    # no hole opens where the scan ends beside the organ, and nothing is pushed past its end
+    changed[wide] = np.where((pushed == 0) | empty[:, None, None], anatomy[wide], pushed)
     return changed
 
 

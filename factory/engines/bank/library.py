@@ -8,7 +8,7 @@ from jaxtyping import Shaped, UInt8
 from scipy import ndimage
 
 from factory.engines.bank.outline import coarse, outline_from_ct, outline_from_labels
-from factory.engines.bank.placing import Placement, place
+from factory.engines.bank.placing import Placement, centred, place
 from factory.engines.bank.resampling import LabelMap
 from factory.engines.bank.sources import DIVIDED, GROUND, Source
 from manifests.anatomy import structure
@@ -73,7 +73,10 @@ class Library:
         thin = _divided(coarse(labels, grid, _PLACING_MM))
         placement = place(thin.labels, thin.grid, source.case_id)
         organs = _divided(coarse(labels, grid, _DETAIL * spacing_mm))
-        return Atlas(source, organs, self._ground(record, labels, source), placement)
+        ground = self._ground(record, labels, source)
+        if ground and not placement.measured:
+            placement = centred(placement, ground.labels, ground.grid)
+        return Atlas(source, organs, ground, placement)
 
     def glimpse(self, source: Source) -> tuple[LabelMap, Placement]:
         """A source on voxels of about 3 mm, without what lies between its organs; raises as `atlas`."""

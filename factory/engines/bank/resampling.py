@@ -107,7 +107,7 @@ def vote(source: LabelMap, index_zyx: Triple) -> UInt8[np.ndarray, " n"]:
     for along, count in zip(index_zyx, shape, strict=True):
         at = np.clip(along[inner], 0, count - 1)
         low = np.minimum(at.astype(np.int32), max(count - 2, 0))
-        weights.append(at - low)
+        weights.append(at - low.astype(np.float32))
         flat = flat * count + low
     values = source.labels.reshape(-1)
     found = values[flat]

@@ -27,6 +27,8 @@ BACKGROUND = Phantom
 
 _UNDIVIDED = {"lungs": ("lung", None), "lung_left": ("lung", "left"), "lung_right": ("lung", "right"),
               "vertebral_column": ("vertebrae", None), "ribs": ("rib", None), "colon": ("colon", None)}  # fmt: skip
+_RIM_MM = 6.0
+"""Fat under the skin where an outline is narrower than the body that is drawn into it."""
 _COVER_MM = (7.0, 20.0)
 """Muscle and fat that at least cover an organ."""
 
@@ -102,7 +104,9 @@ def _trim(body: UInt8[np.ndarray, "z y x"], outline: LabelMap, warp: Warp, reque
     seen = pull(view, warp, request.grid) > 0
     inside = pull(outline, warp, request.grid) > 0
     body[seen & ~inside] = 0
-    body[seen & inside & (body == 0)] = structure("subcutaneous_fat").id
+    rim = [1, *(2 * max(1, round(_RIM_MM / s)) + 1 for s in request.grid.spacing_mm_zyx[1:])]
+    deep = ndimage.minimum_filter((inside | ~seen).view(np.uint8), rim) > 0
+    body[seen & inside & ((body == 0) | ~deep)] = structure("subcutaneous_fat").id
 
 
 def _cover(drawn: UInt8[np.ndarray, "z y x"], organs: Bool[np.ndarray, "z y x"], grid: Grid) -> None:
