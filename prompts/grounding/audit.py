@@ -41,9 +41,13 @@ def verify(text: str, extraction: Extraction) -> tuple[Dropped, ...]:
 
     What the schema derives (the side of a site, the only site of an organ) needs no evidence of its own.
     """
-    reading = Reading(text)
+    fields = list(_fields(extraction))
+    if not fields:
+        return ()
+    inside = [(item.start, item.end) for item in extraction.evidence if 0 <= item.start < item.end <= len(text)]
+    reading = Reading(text, inside)
     wrong = []
-    for name, value in _fields(extraction):
+    for name, value in fields:
         spans = [(item.start, item.end) for item in extraction.evidence if _is_for(item.field, name)]
         if not spans:
             reason = "no evidence"
@@ -123,11 +127,10 @@ def _phase(reading: Reading, span: Span, value: str) -> bool:
 
 def _region(reading: Reading, span: Span, value: str) -> bool:
     """Tell whether a span names the region, or a part of it where other sentences about the scan name the rest."""
-    part = region_of(reading, span)
-    if part == value:
+    if region_of(reading, span) == value:
         return True
-    regions = scanned(reading)
-    return value in regions and part in regions and regions[part] < regions[value]
+    named, regions = reading.means("region", span), scanned(Reading(reading.text))
+    return value in regions and bool(named) and named <= regions[value]
 
 
 def _organ(reading: Reading, span: Span, organ: str) -> bool:
@@ -148,7 +151,7 @@ def _site(reading: Reading, span: Span, site: str) -> bool:
 
 def _side(reading: Reading, span: Span, side: str) -> bool:
     around = reading.sentence(span)
-    return side in reading.means("side", around) or any(
+    return bool({side, "both"} & reading.means("side", around)) or any(
         word.endswith(f"_{side}") for word in reading.means("place", around)
     )
 

@@ -161,7 +161,7 @@ def _parts(words: list[Word]) -> set[str]:
 
 def scanned(reading: Reading) -> dict[str, set[str]]:
     """The parts of the body of each region, those alone that sentences about the scan name."""
-    scans = [word for word in reading.words("cue") if word.means == "scan"]
+    scans = [word for word in reading.words("cue") if word.means in ("scan", "contrast", "phase")]
     around = {reading.sentence((word.start, word.end)) for word in scans}
     named = {part for span in around for part in _parts(reading.words("region", span))}
     return {region: set(parts) for parts, region in _REGION_OF.items() if parts <= named}

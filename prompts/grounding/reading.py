@@ -1,6 +1,7 @@
 """A text prepared for checking: its languages, tokens, sentences, and the known words in it."""
 
 import re
+from collections.abc import Sequence
 
 from prompts.grounding.quotes import Folded, Span, fold, locate
 from prompts.grounding.words import Token, Word, find_words, languages_of, tokens_of
@@ -14,19 +15,27 @@ _ABBREVIATED = re.compile(
     r"(?:^|[^\w])(?:[^\W\d_]|ca|dr|vs|no|nr|st|approx|max|min|incl|inkl|bzw|resp|fig|evtl|ggf|env|aprox|zn|z\.n|s\.p)$",
     re.IGNORECASE,
 )
+_SAMPLE = 400
+"""Characters that tell the language of a text."""
 _HEADING = re.compile(r"(?:^|\n|\.)[ \t]*(?P<title>[^\W\d_][\w /&,-]{1,40}):")
 
 
 class Reading:
     """One text, read once; everything derived from it is made when first asked for."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, spans: Sequence[Span] | None = None) -> None:
+        """Read a text; where `spans` are given, only the words of the sentences that they touch."""
         self.text = text
-        self.tokens: list[Token] = tokens_of(text)
-        self.languages = languages_of(self.tokens)
-        self._folded: Folded | None = None
-        self._words: dict[str, list[Word]] = {}
         self._sentences = _sentences(text)
+        self._folded: Folded | None = None
+        if spans is None:
+            self.tokens = tokens_of(text)
+            self.languages = languages_of(self.tokens)
+        else:
+            touched = sorted({self.sentence(span) for span in spans})
+            self.tokens = _shifted_tokens(text, touched)
+            self.languages = languages_of(tokens_of(text[:_SAMPLE]))
+        self._words = find_words(self.tokens, self.languages)
 
     def locate(self, quote: str) -> list[Span]:
         """Places of a quote."""
@@ -36,8 +45,6 @@ class Reading:
 
     def words(self, kind: str, span: Span | None = None) -> list[Word]:
         """Known words of one kind; those inside a span, if one is given."""
-        if kind not in self._words:
-            self._words[kind] = find_words(kind, self.tokens, self.languages)
         found = self._words[kind]
         return found if span is None else [word for word in found if span[0] <= word.start and word.end <= span[1]]
 
@@ -71,6 +78,17 @@ class Reading:
         """Number of tokens between two spans, 0 if they touch or overlap."""
         a, b = sorted((tuple(first[-2:]), tuple(second[-2:])))
         return len(self.between(a[1], b[0]))
+
+
+def _shifted_tokens(text: str, spans: Sequence[Span]) -> list[Token]:
+    """Tokens of parts of a text; parts that overlap an earlier one are cut short."""
+    found: list[Token] = []
+    done = 0
+    for low, high in spans:
+        start = max(low, done)
+        found += [Token(token.text, token.start + start, token.end + start) for token in tokens_of(text[start:high])]
+        done = max(done, high)
+    return found
 
 
 def _sentences(text: str) -> list[Span]:

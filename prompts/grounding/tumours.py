@@ -84,15 +84,15 @@ def side_at(reading: Reading, span: Span, side: str) -> Span | None:
     """Where a side is named for a quote: inside it, else beside it; None if the other side is as near."""
     inside = reading.words("side", span) + _sided_places(reading, span)
     if inside:
-        own = [word for word in inside if word.means == side]
+        own = [word for word in inside if word.means in (side, "both")]
         return (own[0].start, own[0].end) if len(own) == len(inside) else None
     around = reading.sentence(span)
     words = reading.words("side", around) + _sided_places(reading, around)
     ranked = sorted(words, key=lambda word: reading.distance(word, span))
-    if not ranked or ranked[0].means != side:
+    if not ranked or ranked[0].means not in (side, "both"):
         return None
     best = reading.distance(ranked[0], span)
-    tied = any(word.means != side and reading.distance(word, span) == best for word in ranked)
+    tied = any(word.means not in (side, "both") and reading.distance(word, span) == best for word in ranked)
     return None if tied else (ranked[0].start, ranked[0].end)
 
 

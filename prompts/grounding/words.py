@@ -2,8 +2,9 @@
 
 import re
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -14,7 +15,14 @@ from prompts.lexicon import lexicon, numbers, phrases
 
 __all__ = ["LANGUAGES", "Token", "Word", "find_words", "languages_of", "tokens_of"]
 
+_KINDS = (
+    *("place", "diagnosis", "tumour", "relation", "side", "negation", "number", "away"),
+    *("sex", "letter", "age", "race", "cue", "phase", "region", "link"),
+    *("absent", "absent_sided", "enlarged", "state", "kept"),
+)
+_REMEMBERED = 20_000
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "tr", "nl")
+_LOOSE = re.compile(r"[\u00ad\u0300-\u036f\u200b-\u200f\u2060\ufeff\u00bd\ufb00-\ufb06]|[^\x00-\u024f\u2000-\u206f]")
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
 _FROM_LEXICON = {
     "diagnosis": "diagnosis",
@@ -50,9 +58,24 @@ def _tables() -> dict[str, Any]:
     return tomllib.loads(files("prompts.grounding").joinpath("words.toml").read_text(encoding="utf-8"))
 
 
+class _Foldings(dict[str, str]):
+    """Folded words, remembered."""
+
+    def __missing__(self, word: str) -> str:
+        folded = fold(word, marks=False).text
+        if len(self) < _REMEMBERED:
+            self[word] = folded
+        return folded
+
+
+_FOLDINGS = _Foldings()
+
+
 def tokens_of(text: str) -> list[Token]:
     """Words and numbers of a text, folded without accents."""
-    folded = fold(text, marks=False)
+    if text.isascii() or not _LOOSE.search(text):
+        return [Token(_FOLDINGS[m[0]], m.start(), m.end()) for m in _TOKEN.finditer(text)]
+    folded = fold(text, marks=False)  # accents and joiners of their own would part words
     return [Token(m[0], *folded.span(m.start(), m.end())) for m in _TOKEN.finditer(folded.text)]
 
 
@@ -63,28 +86,26 @@ def _plain(phrase: str) -> tuple[str, ...]:
 
 
 @cache
-def _function_words() -> dict[str, frozenset[str]]:
-    return {name: frozenset(_plain(" ".join(_tables()[name]["function"]))) for name in LANGUAGES}
+def _function_words() -> dict[str, tuple[str, ...]]:
+    """Common words, with the languages that they are common in."""
+    languages: dict[str, list[str]] = defaultdict(list)
+    for name in LANGUAGES:
+        for word in dict.fromkeys(_plain(" ".join(_tables()[name]["function"]))):
+            languages[word].append(name)
+    return {word: tuple(names) for word, names in languages.items()}
 
 
 def languages_of(tokens: list[Token]) -> frozenset[str]:
     """The languages that a text may be in, by their commonest words; all of them where too few tell."""
-    counts = {
-        name: sum(min(3, tally) for tally in _tally(tokens, words).values())
-        for name, words in _function_words().items()
-    }
+    known = _function_words()
+    counts = dict.fromkeys(LANGUAGES, 0)
+    for word, tally in Counter(token.text for token in tokens).items():
+        for name in known.get(word, ()):
+            counts[name] += min(3, tally)
     best = max(counts.values())
     if best < 2:
         return frozenset(LANGUAGES)
     return frozenset(name for name, count in counts.items() if count >= 0.75 * best)
-
-
-def _tally(tokens: list[Token], words: frozenset[str]) -> dict[str, int]:
-    tally: dict[str, int] = defaultdict(int)
-    for token in tokens:
-        if token.text in words:
-            tally[token.text] += 1
-    return tally
 
 
 def _english(kind: str) -> Iterator[tuple[str, str]]:
@@ -120,14 +141,12 @@ def _english_places() -> Iterator[tuple[str, str]]:
 
 _Entry = tuple[tuple[str, ...], bool, int, str]
 """A phrase, whether its last token may go on, how many letters of the first token fit, and what it means."""
-_REMEMBERED = 20_000
 
 
-class _Index(dict[str, tuple[_Entry, ...]]):
+class _Index:
     """Phrases of one kind in one language: by first token, by beginning and by ending of a single token."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.exact: dict[str, list[tuple[tuple[str, ...], bool, str]]] = defaultdict(list)
         self.beginnings: dict[str, list[str]] = defaultdict(list)
         self.endings: dict[str, list[str]] = defaultdict(list)
@@ -144,22 +163,19 @@ class _Index(dict[str, tuple[_Entry, ...]]):
             open_end = tokens[-1].endswith("\u2217")
             self.exact[tokens[0]].append((tuple(token.strip("\u2217") for token in tokens), open_end, means))
 
-    def __missing__(self, word: str) -> tuple[_Entry, ...]:
-        """Phrases that may begin with a word, remembered for the next time that it comes."""
+    def begun(self, word: str) -> list[_Entry]:
+        """Phrases that may begin with a word."""
         found = [(phrase, open_end, len(word), means) for phrase, open_end, means in self.exact.get(word, ())]
-        for cut in range(2, len(word) + 1):
+        for cut in range(2, len(word) + 1) if self.beginnings else ():
             found += [((word,), False, cut, means) for means in self.beginnings.get(word[:cut], ())]
-        for cut in range(len(word) - 1):
+        for cut in range(len(word) - 1) if self.endings else ():
             found += [((word,), False, len(word) - cut, means) for means in self.endings.get(word[cut:], ())]
-        if len(self) < _REMEMBERED:
-            self[word] = tuple(found)
-        return tuple(found)
+        return found
 
 
-def _fits(phrase: tuple[str, ...], open_end: bool, tokens: list[str]) -> bool:
-    if open_end:
-        return len(tokens) == len(phrase) and tuple(tokens[:-1]) == phrase[:-1] and tokens[-1].startswith(phrase[-1])
-    return tuple(tokens) == phrase
+def _goes_on(phrase: tuple[str, ...], tokens: list[str]) -> bool:
+    """Tell whether tokens are a phrase whose last word may have any ending."""
+    return len(tokens) == len(phrase) and tuple(tokens[:-1]) == phrase[:-1] and tokens[-1].startswith(phrase[-1])
 
 
 @cache
@@ -173,26 +189,80 @@ def _index(kind: str, language: str) -> _Index:
     return index
 
 
-def find_words(kind: str, tokens: list[Token], languages: frozenset[str]) -> list[Word]:
-    """Words of one kind in reading order, longest first, none overlapping; one entry for each meaning.
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What may begin with one word: phrases of several words by length, else what the word means alone."""
+
+    kind: str
+    lengths: tuple[int, ...]
+    phrases: dict[tuple[str, ...], tuple[str, ...]]
+    open_phrases: tuple[tuple[tuple[str, ...], str], ...]
+    alone: tuple[str, ...]
+
+
+def _begun(kind: str, entries: list[_Entry]) -> _Begun:
+    closed: dict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
+    for phrase, open_end, _, means in entries:
+        if len(phrase) > 1 and not open_end:
+            closed[phrase][means] = None
+    singles = [(letters, means) for phrase, _, letters, means in entries if len(phrase) == 1]
+    most = max((letters for letters, _ in singles), default=0)
+    return _Begun(
+        kind,
+        tuple(sorted({len(phrase) for phrase in closed}, reverse=True)),
+        {phrase: tuple(means) for phrase, means in closed.items()},
+        tuple((phrase, means) for phrase, open_end, _, means in entries if open_end),
+        tuple(dict.fromkeys(means for letters, means in singles if letters == most)),
+    )
+
+
+class _Lookup(dict[str, tuple[_Begun, ...]]):
+    """What phrases of each kind may begin with a word, in a set of languages."""
+
+    def __init__(self, languages: frozenset[str]) -> None:
+        super().__init__()
+        wider = sorted(languages | {"en", "any"})
+        self.indices = {
+            kind: [_index(kind, name) for name in (sorted(languages) if kind == "negation" else wider)]
+            for kind in _KINDS
+        }
+
+    def __missing__(self, word: str) -> tuple[_Begun, ...]:
+        found = {kind: [e for index in known for e in index.begun(word)] for kind, known in self.indices.items()}
+        entries = tuple(_begun(kind, listed) for kind, listed in found.items() if listed)
+        if len(self) < _REMEMBERED:
+            self[word] = entries
+        return entries
+
+
+_lookup = cache(_Lookup)
+
+
+def find_words(tokens: list[Token], languages: frozenset[str]) -> dict[str, list[Word]]:
+    """Words of each kind in reading order; of one kind longest first, none overlapping, one entry for each meaning.
 
     Latin and English terms are at home in reports of any language; only what denies is looked up in the
     language of the text alone ("no" denies in English and means "in the" in Portuguese).
     """
-    known = languages if kind == "negation" else languages | {"en", "any"}
-    indices = [index for name in sorted(known) if (index := _index(kind, name)).exact or index.beginnings]
+    lookup = _lookup(languages)
     texts = [token.text for token in tokens]
-    found: list[Word] = []
-    at = 0
-    while at < len(tokens):
-        matches = [
-            ((len(phrase), letters), means)
-            for index in indices
-            for phrase, open_end, letters, means in index[texts[at]]
-            if len(phrase) == 1 or _fits(phrase, open_end, texts[at : at + len(phrase)])
-        ]
-        best = max((rank for rank, _ in matches), default=(1, 0))
-        meanings = dict.fromkeys(means for rank, means in matches if rank == best)
-        found += [Word(means, tokens[at].start, tokens[at + best[0] - 1].end) for means in meanings]
-        at += best[0]
+    found: dict[str, list[Word]] = {kind: [] for kind in _KINDS}
+    free = dict.fromkeys(_KINDS, 0)
+    for at, token in enumerate(tokens):
+        for begun in lookup[token.text]:
+            if at < free[begun.kind]:
+                continue
+            length, meanings = 1, begun.alone
+            for tried in begun.lengths:
+                key = tuple(texts[at : at + tried])  # at the end of the text it may be shorter
+                if key in begun.phrases:
+                    length, meanings = len(key), begun.phrases[key]
+                    break
+            for phrase, means in begun.open_phrases:
+                if len(phrase) > length and _goes_on(phrase, texts[at : at + len(phrase)]):
+                    length, meanings = len(phrase), (means,)
+            if meanings:
+                end = tokens[at + length - 1].end
+                found[begun.kind] += [Word(means, token.start, end) for means in meanings]
+                free[begun.kind] = at + length
     return found
