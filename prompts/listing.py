@@ -13,7 +13,7 @@ __all__ = ["UNSTATED", "cells", "evidence_lines", "flag_lines", "table_lines"]
 
 UNSTATED = "\u2013"
 _GAP = 2
-_NARROWEST = 7
+_NARROWEST = 6
 _CONTEXT = 50
 _ANSI = {"patient": "30;46", "study": "30;44", "place": "30;43", "size": "30;42", "stage": "30;45", "organs": "30;41"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
