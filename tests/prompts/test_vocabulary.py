@@ -177,7 +177,7 @@ def test_a_spelling_gives_its_value_or_none(field):
     st.lists(st.sampled_from([" ", ".", ",", ";", ":", '"', ")", "]", "\t", "\n"]), max_size=3),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_case_spaces_and_punctuation_around_change_nothing(row, before, after, random):
     field, _, word = row
     shouted = "".join(random.choice([letter.upper(), letter.lower()]) for letter in word)
@@ -188,7 +188,7 @@ def test_case_spaces_and_punctuation_around_change_nothing(row, before, after, r
 @given(
     st.sampled_from(VOCABULARIES), st.text(max_size=12) | st.from_regex(r"[a-z]{4,12}( [a-z]{2,9})?", fullmatch=True)
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_other_words_are_unstated(field, word):
     if not is_listed(field, word):
         assert normalise(field, word) is None
@@ -196,13 +196,13 @@ def test_other_words_are_unstated(field, word):
 
 
 @given(st.sampled_from(ROWS), st.sampled_from(["suspected", "former", "7", "?", ">", "~"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_modifier_that_is_not_understood_leaves_the_field_unstated(row, modifier):
     assert normalise(row[0], f"{modifier} {row[2] or 'x'}") is None
 
 
 @given(st.from_regex(r"[cpyra]{0,2}[TNM] ?[0-9][a-e]?[1-3]?( ?\\((m|i[+]|sn|2)\\))?( NOS)?", fullmatch=True))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_class_is_read_as_itself_or_as_the_class_above_it(text):
     bare = re.sub(r"[^TNM]*([TNM]) ?(\d[a-e]?[1-3]?).*", r"\1\2", text)
     for field, letter in (("t_stage", "T"), ("n_stage", "N"), ("m_stage", "M")):
