@@ -6,14 +6,15 @@ shows as a high Dice; two different patients reach about what two sources reach.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from factory.engines.bank.placing import Placement
 from factory.engines.bank.resampling import LabelMap
 from factory.engines.bank.sources import GROUND, Source
-from manifests.anatomy import structure
+from manifests.anatomy import structures
 from manifests.geometry import Grid
 
 __all__ = ["LATTICE", "alike", "canonical", "organ_dice"]
@@ -21,7 +22,7 @@ __all__ = ["LATTICE", "alike", "canonical", "organ_dice"]
 LATTICE = Grid((112, 52, 72), (6.0, 6.0, 6.0), (-213.0, -163.0, -337.0))
 _LEAST_VOXELS = 140
 """About 30 ml: below, borders of 6 mm decide more than organs do."""
-_IGNORED = [structure(name).id for name in sorted(GROUND)]
+_ORGANS = frozenset({"parenchyma", "lung", "heart", "bowel", "fluid"})
 
 
 def canonical(labels: LabelMap, placement: Placement) -> UInt8[np.ndarray, "z y x"]:
@@ -41,13 +42,21 @@ def canonical(labels: LabelMap, placement: Placement) -> UInt8[np.ndarray, "z y 
 def organ_dice(one: UInt8[np.ndarray, "z y x"], other: UInt8[np.ndarray, "z y x"]) -> float:
     """Mean Dice over the organs that both show, from about 30 ml on; 0 where they share none.
 
-    Organs alone count: fat, muscle and skin would be alike in any two bodies.
+    Organs of the trunk alone count: fat and skin would be alike in any two bodies, and ribs, thinner than
+    the lattice, unlike in any.
     """
     sizes = [np.bincount(labels.ravel(), minlength=256) for labels in (one, other)]
     shared = np.bincount(one[one == other], minlength=256)
     large = np.minimum(*sizes) >= _LEAST_VOXELS
-    large[[0, *_IGNORED]] = False
+    large &= _organs()
     return float((2 * shared[large] / (sizes[0] + sizes[1])[large]).mean()) if large.any() else 0.0
+
+
+@cache
+def _organs() -> Bool[np.ndarray, "256"]:
+    chosen = np.zeros(256, bool)
+    chosen[[entry.id for entry in structures() if entry.tissue in _ORGANS]] = True
+    return chosen
 
 
 def alike(volumes_ml: dict[str, float], sources: Sequence[Source], count: int) -> list[Source]:
