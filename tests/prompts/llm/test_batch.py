@@ -90,7 +90,7 @@ def test_a_new_report_and_a_repair_are_all_that_a_second_batch_holds(run: Run, t
     assert len(read_prompts(tmp_path / "out.parquet")) == 5
 
 
-@pytest.mark.parametrize("status", ["completed", "expired"])
+@pytest.mark.parametrize("status", ["completed", pytest.param("expired", marks=pytest.mark.slow)])
 def test_failed_items_are_listed_and_sent_again_only_by_a_submit(run: Run, tmp_path: Path, status: str) -> None:
     def script(call: Call) -> Reply:
         return Reply(400, b"{}") if "Report 1." in call.report else ok(call)

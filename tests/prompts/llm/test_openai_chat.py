@@ -125,7 +125,7 @@ def test_failures_have_their_kind_and_hold_nothing_secret(script: Script, kind: 
     [
         ({"retry_after": "7"}, 7, 7),
         ({"retry_after_ms": "250"}, 0.25, 0.25),
-        ({"retry_after": format_datetime(NOW + timedelta(seconds=90), usegmt=True)}, 60, 90),
+        ({"retry_after": format_datetime(NOW + timedelta(hours=2), usegmt=True)}, 3600, 7200),
         ({"retry_after": format_datetime(NOW - timedelta(days=1), usegmt=True)}, 0, 0),
     ],
 )

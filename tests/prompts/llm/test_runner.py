@@ -209,7 +209,7 @@ def test_a_disagreement_with_the_rules_is_a_flag(extract: Extract, tmp_path: Pat
     assert "tumours: rules kidney, model none" in row.flags
 
 
-@pytest.mark.parametrize("limit", [0, 9_500, 12_000])
+@pytest.mark.parametrize("limit", [0, 9_500, pytest.param(12_000, marks=pytest.mark.slow)])
 def test_a_budget_is_never_exceeded_and_is_remembered(extract: Extract, limit: int) -> None:
     reports = [make_report(number) for number in range(14)]
     with ScriptedServer() as server:
