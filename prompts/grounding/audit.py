@@ -18,7 +18,8 @@ from prompts.schema import Tumour
 
 __all__ = ["verify"]
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+_BEFORE_NUMBER = re.compile(r"[-\s]?\d")
+_NUMBER = re.compile(r"(?<![A-Za-z]-)\d+(?:[.,]\d+)?")
 _FACTORS = {
     "patient.age_years": (
         (1.0, r""),
@@ -108,8 +109,9 @@ def _has_number(reading: Reading, span: Span, value: float, key: str) -> bool:
 
 
 def _sex(reading: Reading, span: Span, value: str) -> bool:
-    found = reading.means("sex", span) | reading.means("letter", span)
-    return found == {value}
+    """Tell whether a span names this sex alone; a letter before a number is something else ("F-18")."""
+    letters = {word.means for word in reading.words("letter", span) if not _BEFORE_NUMBER.match(reading.text, word.end)}
+    return reading.means("sex", span) | letters == {value}
 
 
 def _race(reading: Reading, span: Span, value: str) -> bool:

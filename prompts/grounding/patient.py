@@ -6,6 +6,7 @@ Each check takes the claimed value, the text, and the place of a quote, and retu
 import re
 from collections.abc import Callable
 
+from manifests.anatomy import PHASES
 from prompts.grounding.measures import YEARS_OF, ages, measures, number, numbers_in
 from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
@@ -110,7 +111,9 @@ def phase(value: str, reading: Reading, span: Span) -> str:
     if not _of_scan(reading, span):
         return "the words do not describe the scan"
     named = {w.means for w in reading.words("phase") if _of_scan(reading, (w.start, w.end))}
-    return "" if named | here == {value} else "the text names several phases"
+    others = (named | here) & {*PHASES, "several"}
+    clash = value == "native" and "enhanced" in named
+    return "the text names several phases" if clash or others != {value} else ""
 
 
 def phases(reading: Reading, span: Span) -> set[str]:

@@ -2,22 +2,26 @@
 """Grounding: right answers in eight languages come through whole, wrong ones are dropped, and the audit finds plants."""
 
 import math
+import tomllib
 from dataclasses import replace
+from importlib.resources import files
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.anatomy import sites, structure
+from manifests.anatomy import PHASES, sites, structure
 from prompts.extraction import Extraction
 from prompts.grounding import ground, verify
 from prompts.grounding.quotes import fold, locate
 from prompts.grounding.tumours import plausible_mm
+from prompts.grounding.words import LANGUAGES, languages_of, tokens_of
 from prompts.llm.agreement import disagreements
 from prompts.llm.answer import Answer, TumourAnswer, empty_answer, vocabulary
 from prompts.render import render
 from prompts.rules import extract
-from prompts.schema import Patient, Prompt, Study, Tumour, tumour_organs
+from prompts.schema import Patient, Prompt, Race, Study, Tumour, tumour_organs
 from prompts.sources import read_reports
 from prompts.table import Evidence
 from prompts.testing import prompts
@@ -47,12 +51,20 @@ RIGHT = {
         answer(
             tumour(
                 *("Raumforderung der linken Niere", "kidney"),
-                site="kidney_left", side="left", size_quote="4,2 x 3,1 cm", size="4.2",
-                size_unit="cm", stage_quote="cT1b N0", t="T1b", n="N0",
+                site="kidney_left",
+                side="left",
+                size_quote="4,2 x 3,1 cm",
+                size="4.2",
+                size_unit="cm",
+                stage_quote="cT1b N0",
+                t="T1b",
+                n="N0",
             ),
             organs=["absent|gallbladder|Cholezystektomie", "enlarged|spleen|Splenomegalie"],
-            age="61|61-jährige", sex="female|Patientin",
-            phase="portal_venous|portalvenöser Phase", region="chest_abdomen|CT Thorax/Abdomen",
+            age="61|61-jährige",
+            sex="female|Patientin",
+            phase="portal_venous|portalvenöser Phase",
+            region="chest_abdomen|CT Thorax/Abdomen",
         ),
         Prompt(
             patient=Patient(age_years=61, sex="female"),
@@ -68,10 +80,15 @@ RIGHT = {
         answer(
             tumour(
                 *("Sağ akciğer üst lobda 32 mm çapında kitle", "lung"),
-                site="lung_upper_lobe_right", side="right",
-                size_quote="32 mm", size="32", size_unit="mm",
+                site="lung_upper_lobe_right",
+                side="right",
+                size_quote="32 mm",
+                size="32",
+                size_unit="mm",
             ),
-            age="54|54 yaşında", sex="female|kadın", phase="native|Kontrastsız",
+            age="54|54 yaşında",
+            sex="female|kadın",
+            phase="native|Kontrastsız",
             region="chest|toraks BT",
         ),
         Prompt(
@@ -86,9 +103,14 @@ RIGHT = {
         answer(
             tumour(
                 *("masse du lobe supérieur gauche", "lung"),
-                site="lung_upper_lobe_left", size_quote="35 mm", size="35", size_unit="mm",
+                site="lung_upper_lobe_left",
+                size_quote="35 mm",
+                size="35",
+                size_unit="mm",
             ),
-            age="72|72 ans", sex="male|Homme", phase="portal_venous|temps portal",
+            age="72|72 ans",
+            sex="male|Homme",
+            phase="portal_venous|temps portal",
             region="torso|TDM thoraco-abdomino-pelvienne",
         ),
         Prompt(
@@ -102,9 +124,15 @@ RIGHT = {
         answer(
             tumour(
                 *("Dos masas en riñón derecho", "kidney"),
-                side="right", count="2", size_quote="5,1 cm", size="51", size_unit="mm",
+                side="right",
+                count="2",
+                size_quote="5,1 cm",
+                size="51",
+                size_unit="mm",
             ),
-            age="45|45 años", sex="male|Varón", phase="arterial|fase arterial",
+            age="45|45 años",
+            sex="male|Varón",
+            phase="arterial|fase arterial",
             region="abdomen_pelvis|TC abdomen y pelvis",
         ),
         Prompt(
@@ -118,10 +146,15 @@ RIGHT = {
         answer(
             tumour(
                 *("neoformazione del colon ascendente", "colon"),
-                site="colon_ascending", size_quote="4 cm", size="4", size_unit="cm",
+                site="colon_ascending",
+                size_quote="4 cm",
+                size="4",
+                size_unit="cm",
             ),
             organs=["absent|spleen|splenectomia"],
-            age="66|66 anni", sex="female|Donna", region="abdomen|TC addome",
+            age="66|66 anni",
+            sex="female|Donna",
+            region="abdomen|TC addome",
         ),
         Prompt(
             patient=Patient(age_years=66, sex="female"),
@@ -134,7 +167,8 @@ RIGHT = {
         "Mulher de 50 anos. Massa no rim esquerdo medindo 6 cm. Fígado normal.",
         answer(
             tumour("Massa no rim esquerdo", "kidney", side="left", size_quote="6 cm", size="6", size_unit="cm"),
-            age="50|50 anos", sex="female|Mulher",
+            age="50|50 anos",
+            sex="female|Mulher",
         ),
         Prompt(patient=Patient(age_years=50, sex="female"), tumours=(Tumour(organ="kidney", side="left", size_mm=60),)),
     ),
@@ -143,9 +177,13 @@ RIGHT = {
         answer(
             tumour(
                 *("longtumor in de rechter bovenkwab", "lung"),
-                site="lung_upper_lobe_right", size_quote="28 mm", size="28", size_unit="mm",
+                site="lung_upper_lobe_right",
+                size_quote="28 mm",
+                size="28",
+                size_unit="mm",
             ),
-            age="63|63-jarige", sex="male|man",
+            age="63|63-jarige",
+            sex="male|man",
         ),
         Prompt(
             patient=Patient(age_years=63, sex="male"),
@@ -158,8 +196,12 @@ RIGHT = {
         answer(
             tumour("mass on the left", "kidney", side="left", size_quote="4.2 x 3.1\ncm", size="4.2", size_unit="cm"),
             organs=["absent|uterus|hysterectomy"],
-            age="58|58F", sex="female|58F", race="asian|Asian woman", height="160|height 160 cm",
-            weight="132|weight 132 lb", phase="native|Contrast material was not given",
+            age="58|58F",
+            sex="female|58F",
+            race="asian|Asian woman",
+            height="160|height 160 cm",
+            weight="132|weight 132 lb",
+            phase="native|Contrast material was not given",
         ).model_copy(update={"weight_unit": "lb"}),
         Prompt(
             patient=Patient(age_years=58, sex="female", race="asian", height_cm=160, weight_kg=59.9),
@@ -200,7 +242,6 @@ WRONG = [
     ("CT of the chest, abdomen and pelvis.", answer(region="chest|CT of the chest"), "another region"),
     ("The abdomen is soft.", answer(region="abdomen|abdomen"), "no word for a scan"),
     (TEXT, answer(tumour("mass in the right kidney", "liver")), "organ is not named"),
-    (TEXT, answer(tumour("the spleen", "spleen")), None),  # its sentence has a mass: see the case below
     (TEXT, answer(tumour("mass in the left kidney", "kidney")), "quote not in the text"),
     (TEXT, answer(tumour("", "kidney")), "no quote"),
     (TEXT, answer(tumour("right kidney", "kidney", side="left")), "side is not named"),
@@ -242,7 +283,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("text", "claimed", "reason"), [case for case in WRONG if case[2]])
+@pytest.mark.parametrize(("text", "claimed", "reason"), WRONG)
 def test_a_wrong_claim_is_dropped_and_says_why(text, claimed, reason):
     found = ground(text, claimed)
     assert [item for item in found.dropped if reason in item.reason], (found.prompt, found.dropped)
@@ -305,7 +346,7 @@ def _tumour_of(text, entry, index, quotes):
     return tumour(stated.pop("quote"), entry.organ, **stated)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(prompts())
 def test_canonical_texts_ground_to_their_prompt(prompt):
     """Text and answer say the same: nothing may be lost but sizes beyond the organ's extent."""
@@ -361,6 +402,39 @@ def test_the_audit_needs_evidence_inside_the_text():
     ):
         wrong = verify("A man.", Extraction(prompt, evidence))
         assert [reason in item.reason for item in wrong] == ([True] if reason else [])
+
+
+def _word_tables():
+    text = files("prompts.grounding").joinpath("words.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_words_name_what_the_vocabularies_hold_and_only_one_thing(language):
+    table = _word_tables()[language]
+    places = {*tumour_organs(), *(site for organ in tumour_organs() for site in sites(organ)), "heart", "elsewhere"}
+    places |= {"lung_upper_lobe", "lung_middle_lobe", "lung_lower_lobe"}
+    allowed = {
+        "place": places,
+        "side": {"left", "right"},
+        "sex": {"male", "female"},
+        "race": set(get_args(Race)),
+        "phase": set(PHASES),
+        "state": {"absent", "enlarged"},
+        "tumour": {"primary", "secondary"},
+        "negation": {"before", "after", "history", "ends"},
+        "number": {str(count) for count in range(1, 11)},
+    }
+    for kind, names in allowed.items():
+        assert set(table.get(kind, {})) <= names, kind
+        meanings = [{fold(word, marks=False).text for word in listed} for listed in table.get(kind, {}).values()]
+        words = [word for listed in meanings for word in listed]
+        # "nicht" may stand before and after what it denies
+        assert kind == "negation" or len(words) == len(set(words)), (kind, {w for w in words if words.count(w) > 1})
+    if language != "en":  # the lexicon has those
+        assert {"place", "sex", "side", "negation", "tumour", "age", "phase", "region"} <= set(table)
+        assert len(table["place"]) >= 20
+    assert languages_of(tokens_of(" ".join(table["function"]))) >= {language}
 
 
 TRICKS = st.sampled_from(
@@ -443,7 +517,7 @@ def test_the_audit_refuses_next_to_nothing_of_the_rules(real_data, name):
     """They judge denials apart from each other; what the audit refuses is left out of an extraction."""
     reports, _ = read_reports(real_data / "texts" / name)
     fields = refused = 0
-    for report in reports[:250]:
+    for report in reports[:150]:
         found = extract(report.text)
         fields += len(found.evidence)
         refused += len(verify(report.text, found))
