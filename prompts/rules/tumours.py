@@ -29,6 +29,7 @@ _STAGE_LINE = re.compile(r"[\W_]{0,8}(?:TNM|stag(?:e|ing))\b", re.IGNORECASE)
 _PHRASE = re.compile(r"[\w\s-]*")
 _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
 _MOST = 40  # findings; more are a list of something else
+_MOST_WORDS = 16  # tumour words of a clause that are looked at; real clauses hold fewer
 
 
 def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
@@ -66,9 +67,8 @@ def _own(part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Fin
     A "mass" of an organ whose masses were called something else stays dismissed.
     """
     own: list[Finding] = []
-    for mention in part.mentions:
-        if mention.means.tumour is None and mention.means.diagnosis is None:
-            continue
+    words = [m for m in part.mentions if m.means.diagnosis or m.means.tumour in ("strong", "mass", "lymphoma")]
+    for mention in words[:_MOST_WORDS]:
         if len(findings) >= _MOST:
             break
         for finding in _find(part, mention):
@@ -140,7 +140,7 @@ def _number_word(part: Clause, head: int) -> tuple[int, int, int] | None:
     words = [m for m in part.mentions if m.means.number and m.end <= head]
     if not words:
         return None
-    between = part.text[words[-1].end : head]
+    between = _SIZE.sub("", part.text[words[-1].end : head])  # "one 4.2 cm liver mass": a test of the paraphrases
     near = len(between.split()) <= 3 and not re.search(r"[,.:(%/]|\bof\b", between)
     return (words[-1].means.number or 1, words[-1].start, words[-1].end) if near else None
 
