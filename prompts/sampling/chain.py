@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 
 __all__ = ["Chain", "Link", "Variable"]
 
-_POPULATION, _SWEEPS = 2048, 25
-_MAX_STEP, _MAX_FACTOR, _SMALL_MOVE, _TINY = 2.0, 12.0, 5e-4, 1e-6
+_POPULATION, _SWEEPS = 4096, 12
+_MAX_STEP, _MAX_FACTOR, _SMALL_MOVE, _TINY = 2.0, 12.0, 2e-3, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +132,12 @@ def _rake(
         return base, factors
     members = {on: _membership(before[:, on], len(shares)) for on, shares in links.items()}
     weights = np.where(_allowed(variable, before), wanted, 0.0)
-    for _ in range(_SWEEPS):
-        largest = 0.0
+    for sweep in range(_SWEEPS):
+        largest, pace = 0.0, 1 / (1 + sweep / 4)  # tables with noise contradict each other a little: settle between them
         for on, target in links.items():
             shares = weights / weights.sum(axis=1, keepdims=True)
             known = np.isfinite(target) & (members[on].sum(axis=1) > 0)[:, None]
-            move = np.where(known, _step(target, members[on] @ shares), 0.0)
+            move = np.where(known, pace * _step(target, members[on] @ shares), 0.0)
             move = np.clip(factors[on][:-1] + move, -_MAX_FACTOR, _MAX_FACTOR) - factors[on][:-1]
             factors[on][:-1] += move
             weights = shares * np.vstack([np.exp(move), np.ones((1, len(base)))])[before[:, on]]

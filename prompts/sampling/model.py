@@ -17,6 +17,7 @@ __all__ = ["Model"]
 
 _SLOTS = 9
 _MAX_BINS = 16
+_FILLS, _LEAST = 20, 0.1
 _QUARTERS = ("1", "2", "3", "4")
 _INSIDE = 32
 
@@ -66,22 +67,19 @@ class Model:
     def _shares(self, pair: Pair) -> Float[np.ndarray, "theirs ours"]:
         """Share of each level given each level of the other column.
 
-        Cells that the table does not name hold fewer rows than the minimum count: half of what that allows,
-        or what independence gives where that is less. Merged cells are divided as the whole group is.
+        Cells that the table does not name hold fewer rows than the minimum count. They are estimated from the
+        counts of their row and column, as independent of each other, and at most half of what they may hold.
+        Merged cells are divided as the whole group is.
         """
-        levels, whole = self._levels[pair.of], self.group.category[pair.of]
-        total, most = sum(whole.values()), (self.min_count - 1) / 2
-        shares = np.full((len(self._levels[pair.given]), len(levels)), np.nan)
-        for row, cells in pair.rows.items():
-            expected = {level: self.group.category[pair.given][row] * whole[level] / total for level in levels}
-            line = {level: min(expected[level], most) for level in levels}
-            for key, count in cells.items():
-                members = key.split(MERGED)
-                for level in members:
-                    line[level] = count * whole[level] / sum(whole[member] for member in members)
-            weights = np.array([line[level] for level in levels])
-            shares[self._levels[pair.given].index(row)] = weights / weights.sum()
-        return shares
+        theirs, ours = self._levels[pair.given], self._levels[pair.of]
+        rows, columns = (np.array([float(n) for n in self.group.category[name].values()]) for name in (pair.given, pair.of))
+        cells = np.full((len(theirs), len(ours)), np.nan)
+        for row, named in pair.rows.items():
+            for key, count in named.items():
+                places = [ours.index(level) for level in key.split(MERGED)]
+                cells[theirs.index(row), places] = count * columns[places] / columns[places].sum()
+        cells = _fill(cells, rows, columns, (self.min_count - 1) / 2)
+        return np.asarray(cells / cells.sum(axis=1, keepdims=True))
 
     def _constraining(self, name: str) -> list[str]:
         """Earlier columns that a declared constraint ties to this one."""
@@ -217,6 +215,25 @@ class Model:
                     if share > 0 and agree(flat) and decode(flat).tumours:
                         found.append((place, site_of(decode(flat).tumours[0]), float(share)))
         return found
+
+
+def _fill(
+    cells: Float[np.ndarray, "theirs ours"],
+    rows: Float[np.ndarray, "theirs"],
+    columns: Float[np.ndarray, "ours"],
+    most: float,
+) -> Float[np.ndarray, "theirs ours"]:
+    """Estimate the cells that are NaN so that rows and columns add up, as far as `most` allows."""
+    free = np.isnan(cells)
+    known = np.where(free, 0.0, cells)
+    guess = np.where(free, np.minimum(rows[:, None] * columns[None] / columns.sum(), most), 0.0)
+    for _ in range(_FILLS):
+        for axis, totals in ((1, rows), (0, columns)):
+            left = np.maximum(totals - known.sum(axis=axis), _LEAST)
+            scale = left / np.maximum(guess.sum(axis=axis), _LEAST)
+            guess = guess * (scale[:, None] if axis else scale[None])
+            guess = np.where(free, np.clip(guess, _LEAST, most), 0.0)
+    return known + guess
 
 
 def _bins(number: Number) -> int:

@@ -129,7 +129,7 @@ def test_rows_do_not_depend_on_how_many_are_drawn(mode):
     assert _fitted().sample(5, 11, mode) == rows[:5]
     assert [_fitted().draw(11, index, mode) for index in (11, 7)] == [rows[11], rows[7]]
     assert _fitted().sample(5, 12, mode) != rows[:5]
-    assert sample_table(_known(), 5, 11, mode) == sample_table(_known(), 7, 11, mode)[:5]
+    assert sample_table(_known()[200:260], 2, 11, mode) == sample_table(_known()[200:260], 3, 11, mode)[:2]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -300,7 +300,7 @@ def _small_text():
     return to_toml(fit(_known()[240:], "small"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_refused_or_drawn_from(tmp_path_factory, data):
     """Mutations of a real file: characters, numbers and lines; never anything but an input error."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from manifests.anatomy import group
 from manifests.errors import FileFormatError, InvalidValueError, LocationError
-from prompts.sampling import complete, default_distribution, load_distribution, sample_table
+from prompts.sampling import MODES, complete, default_distribution, load_distribution, sample_table
 from prompts.schema import Patient, Prompt, Study, Tumour, tumour_organs
 from prompts.testing import prompts
 
@@ -85,8 +85,7 @@ def test_weight_and_height_inform_each_other():
 def test_a_row_does_not_depend_on_how_many_are_drawn():
     table = _drawn(60)
     assert _drawn(20) == table[:20]
-    assert sample_table(table, 30, 3)[:10] == sample_table(table, 10, 3)
-    assert sample_table(table, 10, 4) != sample_table(table, 10, 3)
+    assert sample_table(table[:30], 4, 3)[:2] == sample_table(table[:30], 2, 3)
     assert len({prompt.prompt_id for prompt in table}) > 55
 
 
@@ -127,6 +126,35 @@ def test_marginals_given_the_organ_are_kept():
     assert all(20 <= prompt.tumours[0].size_mm <= 49 for prompt in kidneys)
     assert all(prompt.patient.sex == "female" for prompt in drawn if prompt.tumours[0].organ == "uterus")
     assert {prompt.study.contrast_phase for prompt in kidneys} <= {"arterial", None}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_of_the_default_is_the_same_for_any_number_of_rows(mode):
+    rows = default_distribution().sample(12, 4, mode)
+    assert default_distribution().sample(5, 4, mode) == rows[:5]
+    assert (default_distribution().sample(5, 4) == rows[:5]) == (mode == "match")
+
+
+def test_balanced_sites_of_the_default():
+    distribution = default_distribution()
+    assert {"kidney_left", "kidney_right", "rectum", "lung_middle_lobe_right", "spleen"} <= set(distribution.strata)
+    assert "thyroid_gland" not in distribution.strata
+    rows = distribution.sample(3 * len(distribution.strata) + 1, 0, "balanced")
+    counts = Counter(prompt.tumours[0].site for prompt in rows)
+    assert set(counts) == set(distribution.strata)
+    assert sorted(counts.values())[:-1] == [3] * (len(counts) - 1)
+
+
+def test_rare_organs_of_the_default_come_more_often():
+    """Lung against adrenal gland: incidence 310 to 1, drawn about the square root of that."""
+    rows = default_distribution().sample(300, 1, "rare")
+    organs = Counter(prompt.tumours[0].organ for prompt in rows if prompt.tumours)
+    few = ("adrenal_gland", "spleen", "duodenum", "small_bowel", "gallbladder")
+    cases = {organ: t.cases for organ, t in default_distribution().tumour.items() if t.default}
+    weights = {organ: sum(np.sqrt(n) for n in by_sex.values()) for organ, by_sex in cases.items()}
+    wanted = sum(weights[organ] for organ in few) / sum(weights.values())
+    assert abs(sum(organs[organ] for organ in few) / organs.total() - wanted) < 4 * np.sqrt(wanted / 300)
+    assert wanted > 3 * sum(sum(cases[organ].values()) for organ in few) / sum(sum(c.values()) for c in cases.values())
 
 
 def test_bad_requests_are_refused(tmp_path):
