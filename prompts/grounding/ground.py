@@ -128,7 +128,7 @@ def _organ_check(organ: str, reading: Reading, span: Span) -> str:
     return organ_at(reading, span, organ)[1]
 
 
-def _size_check(tumour: Span, claim: tuple[str, str], reading: Reading, span: Span) -> str:
+def _size_check(tumour: tuple[Span, str], claim: tuple[str, str], reading: Reading, span: Span) -> str:
     return size_check(reading, span, tumour, claim)
 
 
@@ -196,7 +196,7 @@ def _add_place(draft: _Draft, entry: TumourAnswer, quoted: Span, fields: dict[st
 def _add_size(draft: _Draft, entry: TumourAnswer, quoted: Span, fields: dict[str, Span]) -> None:
     if not stated(entry.size):
         return
-    result = draft.find(entry.size_quote, partial(_size_check, quoted, (entry.size, entry.size_unit)))
+    result = draft.find(entry.size_quote, partial(_size_check, (quoted, entry.organ), (entry.size, entry.size_unit)))
     size_mm = round((number(entry.size) or 0.0) * MM_OF.get(entry.size_unit, 1.0), 4)
     if result[0] is not None and size_mm > plausible_mm(entry.organ):
         result = None, "larger than such a tumour can be"

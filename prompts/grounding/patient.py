@@ -47,9 +47,17 @@ def years_of(text: str, unit: str) -> float | None:
 def age(years: float, reading: Reading, span: Span) -> str:
     """Check an age in years."""
     stated_ages = list(ages(reading, span))
+    if _of_relative(reading, span):
+        return "the age of a relative"
     if not stated_ages:
         return "the quote states no age"
     return "" if any(abs(found - years) < 0.02 for found in stated_ages) else "the quote states another age"
+
+
+def _of_relative(reading: Reading, span: Span) -> bool:
+    """Tell whether a word for a relative stands right before a span or inside it ("mother, aged 58")."""
+    kin = [word for word in reading.words("cue", reading.sentence(span)) if word.means == "kin"]
+    return any(word.start < span[1] and reading.distance(word, span) <= 2 for word in kin)
 
 
 def sexes(reading: Reading, span: Span) -> set[str]:
@@ -66,6 +74,8 @@ def sexes(reading: Reading, span: Span) -> set[str]:
 def sex(value: str, reading: Reading, span: Span) -> str:
     """Check a sex; a span that names both states none."""
     found = sexes(reading, span)
+    if _of_relative(reading, span):
+        return "the sex of a relative"
     return "" if found == {value} else "the quote names both sexes" if len(found) > 1 else "no word for this sex"
 
 

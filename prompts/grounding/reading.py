@@ -57,6 +57,11 @@ class Reading:
         touched = [part for part in self._sentences if part[0] < span[1] and span[0] < part[1]]
         return (min(touched[0][0], span[0]), max(touched[-1][1], span[1])) if touched else span
 
+    def sentences(self, span: Span) -> list[Span]:
+        """The parts of a span that lie in one sentence each."""
+        parts = [(max(low, span[0]), min(high, span[1])) for low, high in self._sentences]
+        return [part for part in parts if part[0] < part[1]]
+
     def following(self, span: Span) -> Span:
         """The sentences that a span touches and the one after them."""
         end = self.sentence(span)[1]

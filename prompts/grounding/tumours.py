@@ -6,12 +6,13 @@ dropped: an unstated tumour costs a report, a wrong one costs trust.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from functools import cache
 
 from manifests.anatomy import group, sites, structure
 from prompts.grounding.denial import denied, is_secondary, tumour_words
-from prompts.grounding.measures import MM_OF, counts, measures, number, numbers_in, stages
+from prompts.grounding.measures import MM_OF, Measure, counts, measures, number, numbers_in, stages
 from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
 from prompts.grounding.words import Word
@@ -19,6 +20,7 @@ from prompts.schema import tumour_organs
 
 __all__ = ["count_at", "names", "organ_at", "plausible_mm", "side_at", "site_at", "size_check", "stage_check"]
 
+_COMMA = re.compile(r",(?!\d)")
 _GROWTH_MM = 200.0
 """How far a tumour may outgrow its organ: adrenal and renal carcinomas of more than 20 cm are rare but known."""
 
@@ -31,38 +33,77 @@ def names(word: str, organ: str) -> bool:
 
 
 def organ_at(reading: Reading, span: Span, organ: str) -> tuple[Span | None, str]:
-    """Where the text names the organ of a quoted tumour, or None and what is wrong."""
-    around = reading.sentence(span)
-    words = tumour_words(reading, span) or tumour_words(reading, around)
+    """Where the text names the organ of a quoted tumour, or None and what is wrong.
+
+    A quote over several sentences is read sentence by sentence: a tumour of one is not in the organ of another.
+    """
+    reason = "no word for a tumour"
+    for part in reading.sentences(span):
+        place, problem = _organ_in(reading, part, organ)
+        if place is not None:
+            return place, ""
+        reason = problem if problem != "no word for a tumour" else reason
+    return None, reason
+
+
+def _organ_in(reading: Reading, span: Span, organ: str) -> tuple[Span | None, str]:
+    """The same for a quote, or the part of one, inside one sentence."""
+    words = tumour_words(reading, span) or tumour_words(reading, reading.sentence(span))
     if not words:
         return None, "no word for a tumour"
     reasons = [denied(reading, word) for word in words]
-    if all(reasons):
+    present = [word for word, reason in zip(words, reasons, strict=True) if not reason]
+    if not present:
         return None, reasons[0]
-    if any(word.means == organ for word in reading.words("diagnosis", span)):
+    if any(word.means == organ for word in reading.words("diagnosis", span) if word in present):
         return span, ""
-    places = reading.words("place", span)
-    if not places:
-        places = _nearest(reading, span, around)
-    own = [word for word in places if names(word.means, organ)]
+    places = {place: None for word in present for place in _places_of(reading, word, span)}
+    own = [place for place in places if names(place.means, organ)]
     if not own:
         return None, "the organ is not named"
-    if all(is_secondary(reading, word) for word in own):
+    if all(is_secondary(reading, place) for place in own):
         return None, "spread from elsewhere"
     inside = span[0] <= own[0].start and own[0].end <= span[1]
     return (span if inside else (own[0].start, own[0].end)), ""
 
 
-def _nearest(reading: Reading, span: Span, around: Span) -> list[Word]:
-    """The places next to a quote that names none: in its sentence, else in the title of its paragraph."""
-    words = reading.words("place", around)
-    before = [word for word in words if word.end <= span[0]]
-    after = [word for word in words if word.start >= span[1]]
-    near = [*before[-1:], *after[:1]]
-    if near:
-        return near
+def _places_of(reading: Reading, word: Word, span: Span) -> list[Word]:
+    """Places that a tumour word may belong to: those next to it in the quote, else in its sentence or title.
+
+    Next to it are those of its part between commas, else the nearest before and after it.
+    """
+    for around in (span, reading.sentence(span)):
+        places = reading.words("place", around)
+        if places:
+            part = _between_commas(reading, word)
+            own = [place for place in places if part[0] <= place.start and place.end <= part[1]]
+            return _nearest(reading, word, own or places)
     title = reading.heading(span)
     return reading.words("place", title) if title else []
+
+
+def _between_commas(reading: Reading, word: Word) -> Span:
+    """The part of a sentence between commas (no decimal ones) that a word stands in."""
+    low, high = reading.sentence((word.start, word.end))
+    commas = [low + match.start() for match in _COMMA.finditer(reading.text[low:high])]
+    before = [comma for comma in commas if comma < word.start]
+    after = [comma for comma in commas if comma >= word.end]
+    return (before[-1] if before else low), (after[0] if after else high)
+
+
+def _nearest(reading: Reading, word: Word, places: list[Word]) -> list[Word]:
+    """The nearest place before and after a word, those inside it, and what is joined to the one after it by "and"."""
+    inside = [place for place in places if place.start < word.end and word.start < place.end]
+    before = [place for place in places if place.end <= word.start][-1:]
+    after = [place for place in places if place.start >= word.end]
+    joined = after[:1]
+    for place in after[1:]:
+        gap = reading.between(joined[-1].end, place.start)
+        linking = {(w.start, w.end) for kind in ("link", "side") for w in reading.words(kind)}
+        if len(gap) > 3 or any((token.start, token.end) not in linking for token in gap):
+            break
+        joined.append(place)
+    return [*inside, *before, *joined]
 
 
 def site_at(reading: Reading, span: Span, site: str) -> Span | None:
@@ -115,8 +156,8 @@ def count_at(reading: Reading, span: Span, count: int) -> Span | None:
     return None
 
 
-def size_check(reading: Reading, quote: Span, tumour: Span, claim: tuple[str, str]) -> str:
-    """What is wrong with a size (number and unit as claimed) at a quote, for a tumour at its quote."""
+def size_check(reading: Reading, quote: Span, tumour: tuple[Span, str], claim: tuple[str, str]) -> str:
+    """What is wrong with a size (number and unit as claimed) at a quote, for a tumour (its quote and organ)."""
     value, unit = number(claim[0]), claim[1]
     if value is None or unit not in MM_OF:
         return "no number with a unit"
@@ -130,28 +171,38 @@ def size_check(reading: Reading, quote: Span, tumour: Span, claim: tuple[str, st
         if max(lengths) - size_mm > 0.05:
             reason = "not the largest diameter of the quote"
         else:
-            reason = _no_size(reading, (found.start, found.end), tumour)
+            reason = _distance(reading, (found.start, found.end)) or _of_another(reading, found, tumour)
         if not reason:
             return ""
     return reason
 
 
-def _no_size(reading: Reading, span: Span, tumour: Span) -> str:
-    """Why a length is not the size of the tumour; "" if nothing speaks against it."""
-    around = reading.sentence(span)
-    for word in reading.words("away", around):
+def _distance(reading: Reading, span: Span) -> str:
+    """The word beside a length that makes it a distance, a thickness or a former size; "" if there is none."""
+    for word in reading.words("away", reading.sentence(span)):
         close = len(reading.between(min(word.end, span[1]), max(word.start, span[0]))) <= 1
         if word.means == "before" and word.end <= span[0] and close:
             return f"{_word(reading, word)} stands before it"
         if word.means == "after" and word.start >= span[1] and not reading.between(span[1], word.start):
             return f"{_word(reading, word)} stands after it"
-    places = [word for word in reading.words("place", around) if word.end <= span[0]]
-    if places and places[-1].means == "" and places[-1].start >= tumour[1]:
-        return "the size of something else"
-    low, high = reading.following(tumour)
-    if not (low <= span[0] and span[1] <= high) and not tumour_words(reading, around):
-        return "not beside a tumour"
     return ""
+
+
+def _of_another(reading: Reading, found: Measure, tumour: tuple[Span, str]) -> str:
+    """Why a length belongs to something else than the tumour; "" if nothing speaks for that."""
+    quoted, organ = tumour
+    around = reading.sentence((found.start, found.end))
+    beside = quoted[0] < around[1] and around[0] < quoted[1]
+    places = [
+        w for w in reading.words("place", around) if w.end <= found.start and w.start >= (quoted[1] if beside else 0)
+    ]
+    kinds = [w for w in reading.words("tumour", around) if w.end <= found.start]
+    other = places and (places[-1].means == "" if beside else not names(places[-1].means, organ))
+    if other or (kinds and kinds[-1].means == "secondary" and not beside):
+        return "the size of something else"
+    low, high = reading.following(quoted)
+    inside = low <= found.start and found.end <= high
+    return "" if inside or tumour_words(reading, around) else "not beside a tumour"
 
 
 def _word(reading: Reading, word: Word) -> str:

@@ -224,6 +224,8 @@ def test_a_right_answer_comes_through_whole(language):
 
 MASS = {"size_quote": "4.2 x 3.1 cm", "size": "4.2", "size_unit": "cm"}
 TEXT = "A 58-year-old woman, ill for 3 years. CT: 4.2 x 3.1 cm mass in the right kidney, 2 cm from the spleen."
+TWO = "The liver is normal. Mass in the kidney."
+NODE = {"size_quote": "2 cm", "size": "2", "size_unit": "cm"}
 WRONG = [
     (TEXT, answer(sex="male|man"), "quote not in the text"),  # inside "woman"
     (TEXT, answer(sex="male|woman"), "no word for this sex"),
@@ -255,6 +257,17 @@ WRONG = [
     (TEXT, answer(tumour("right kidney", "kidney", stage_quote="mass", t="T1")), "no such stage"),
     ("Renal mass, pT2a N0.", answer(tumour("Renal mass", "kidney", stage_quote="pT2a N0", t="T2")), "no such stage"),
     ("Renal mass, T2 hyperintense.", answer(tumour("Renal mass", "kidney", stage_quote="T2", t="T2")), "no such stage"),
+    (TEXT, answer(tumour("mass in the right kidney, 2 cm from the spleen", "spleen")), "organ is not named"),
+    (TWO, answer(tumour(TWO, "liver")), "organ is not named"),
+    (TWO, answer(tumour("normal. Mass", "liver")), "organ is not named"),
+    ("Liver normal, renal mass.", answer(tumour("Liver normal, renal mass", "liver")), "organ is not named"),
+    ("Milz unauffällig, Tumor der Niere.", answer(tumour("Tumor", "spleen")), "organ is not named"),
+    ("Dalak normal, böbrekte kitle izlendi.", answer(tumour("kitle", "spleen")), "organ is not named"),
+    ("Renal mass infiltrating the liver.", answer(tumour("Renal mass infiltrating the liver", "liver")), "spread from"),
+    (TWO + " Lymph node of 2 cm.", answer(tumour("Mass in the kidney", "kidney", **NODE)), "something else"),
+    (TWO + " Liver metastasis of 2 cm.", answer(tumour("Mass in the kidney", "kidney", **NODE)), "something else"),
+    ("His mother, aged 58, had cancer.", answer(age="58|aged 58"), "of a relative"),
+    ("Schwester weiblich, gesund.", answer(sex="female|weiblich"), "of a relative"),
     ("The liver is normal.", answer(tumour("liver", "liver")), "no word for a tumour"),
     ("No liver mass.", answer(tumour("liver mass", "liver")), "denied"),
     ("History of colon cancer.", answer(tumour("colon cancer", "colon")), "past or open"),
@@ -302,6 +315,30 @@ def test_a_wrong_claim_is_dropped_and_says_why(text, claimed, reason):
 def test_only_present_tumours_count(status):
     claimed = answer(tumour("mass in the right kidney", "kidney", status=status), tumour("mass", "other"))
     assert ground(TEXT, claimed).prompt == Prompt()
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "organ"),
+    [
+        (TWO, TWO, "kidney"),
+        (TWO, "Mass", "kidney"),
+        ("Masses in the liver and the spleen.", "Masses in the liver and the spleen", "spleen"),
+        ("No liver mass, but a tumour of the pancreas.", "tumour of the pancreas", "pancreas"),
+        ("No change. Renal mass, 3 cm, on the left.", "Renal mass, 3 cm, on the left", "kidney"),
+        ("Metastatic colon cancer with liver metastases.", "Metastatic colon cancer", "colon"),
+        ("Zustand nach Splenektomie. Nun HCC.", "HCC", "liver"),
+        ("Leber: keine Metastasen. Niere: 4 cm Raumforderung.", "4 cm Raumforderung", "kidney"),
+        ("Kein Aszites, jedoch Raumforderung im Pankreaskopf.", "Raumforderung im Pankreaskopf", "pancreas"),
+        ("Pas d'adénopathie mais une masse du rein droit.", "une masse du rein droit", "kidney"),
+        ("TC sin contraste: masa en el páncreas.", "masa en el páncreas", "pancreas"),
+        ("Mesane duvarında tümör izlendi, metastaz saptanmadı.", "Mesane duvarında tümör", "urinary_bladder"),
+        ("bobrekte kitle", "bobrekte kitle", "kidney"),
+    ],
+)
+def test_a_tumour_is_found_where_its_sentence_says(text, quote, organ):
+    found = ground(text, answer(tumour(quote, organ)))
+    assert [entry.organ for entry in found.prompt.tumours] == [organ], found.dropped
+    assert verify(text, found) == ()
 
 
 def test_instructions_inside_a_report_are_words_of_it():
