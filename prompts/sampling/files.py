@@ -30,7 +30,8 @@ _HEADER = """\
 # left out; smaller cells are merged (`a | b`) or left out; counts carry noise of -1, 0 or 1; a quantile is the mean of {min_count}
 # neighbouring rows, and nothing beyond the lowest and highest is drawn. Drawn numbers have `decimals` decimals of which the last
 # is never 0, and no row of the table has such a number: so a drawn row with a number equals no patient. A row
-# without any number is drawn only in a combination that at least {min_count} patients share (`unnumbered`).
+# without any number is drawn only in a combination that at least {min_count} patients share (`unnumbered`); only in a group
+# that has no numbers at all (no `number` table) can a drawn row be the same as that of a single patient.
 # This is a minimum cell count, not differential privacy: judge with the data's owner whether it may be published.
 """
 
