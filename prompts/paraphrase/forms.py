@@ -158,7 +158,7 @@ def _say(prompt: Prompt, draw: Draw) -> _Said:
     unit = _UNITS[draw(len(_UNITS))]
     about = patient_words(prompt.patient, draw) | study_words(prompt.study, draw) | organ_words(prompt, draw)
     several = bool(prompt.tumours) and (prompt.tumours[0].count or 1) > 1
-    about["there_is"] = Filled("there are" if several else "there is")
+    about |= {"was": Filled("were" if several else "was"), "there_is": Filled("there are" if several else "there is")}
     entries = tuple(tumour_words(tumour, number, unit, draw) for number, tumour in enumerate(prompt.tumours))
     return _Said(prompt, about, entries, _stated(prompt))
 
