@@ -21,7 +21,7 @@ _WORD_FIRST = re.compile(
     re.IGNORECASE,
 )
 _SEX_FIRST = re.compile(
-    r"\b[MF]\s?[-/,]\s?(?P<value>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
+    r"\b[MF](?!-?18\b)\s?[-/,]\s?(?P<value>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
     r"|\b(?i:man|woman|male|female|lady|gentleman|patient|pt)[,:]\s?(?:aged\s)?(?P<years>\d{2})(?=\s?(?:[,;.]|(?i:y|years?|yrs?)\b)(?!\d))"
 )
 _PEOPLE = ("man,", "man:", "male,", "male:", "lady,", "lady:", "patient,", "patient:", "pt,", "pt:")

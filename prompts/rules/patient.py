@@ -31,7 +31,7 @@ _CLEAR_RACES = ("caucasian", "african american", "african-american", "black or a
 _SHORT_SEX = re.compile(
     r"(?:\b[sS]ex\s{0,2}[:=]?\s{0,2}|\b[gG]ender\s{0,2}[:=]?\s{0,2}"
     r"|(?<![\w.,])\d{2,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,2})(?P<sex>[MF])\b(?!\s?(?:catheter|french|drain|sheath|pigtail|stent|needle|tube|guid)|[-\s.]?\d|-?\s?FDG|-[A-Z])"
-    r"|\b(?P<first>[MF])\s?[-/,]\s?\d{1,3}(?!\d|[.,]?\d|\s?(?:cm|mm))"
+    r"|\b(?P<first>[MF])(?!-?18\b)\s?[-/,]\s?\d{1,3}(?!\d|[.,]?\d|\s?(?:cm|mm))"
 )
 _OTHER_PERSON = re.compile(
     r"\b(?:mother|father|sister|brother|wife|husband|donor|son|daughter|doctor|physician|surgeon)\b", re.IGNORECASE

@@ -78,12 +78,12 @@ def _under_topic(part: Clause, mention: Mention) -> Place | None:
     at = (part.topic.start - part.start, part.topic.end - part.start)
     name = part.topic.means.place or ""
     side, span = _side(part, mention, None, organ)
-    if not side and structure_side(name):
-        return Place(organ, at, None, (structure_side(name) or "",), at)
+    if not side and _own_side(name):
+        return Place(organ, at, None, (_own_side(name) or "",), at)
     return Place(organ, at, None, side, span)
 
 
-def structure_side(name: str) -> str | None:
+def _own_side(name: str) -> str | None:
     """Side of a structure; None for a group or a structure of the midline."""
     members = group(name)
     return members[0].side if len(members) == 1 else None

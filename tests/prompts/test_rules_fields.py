@@ -37,6 +37,7 @@ AGES_AND_SEXES = {
     "M, 63": (63.0, "male"),
     "69-year-old patient, his wife reports pain": (69.0, None),
     "18F-FDG PET/CT": (None, None),
+    "F-18 FDG PET/CT": (None, None),
     "5 F catheter": (None, None),
     "T2 F": (None, None),
     "a 42 y male": (42.0, "male"),

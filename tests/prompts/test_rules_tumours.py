@@ -2,6 +2,7 @@
 
 import pytest
 
+from prompts.grounding import verify
 from prompts.rules import extract
 from prompts.schema import Tumour
 
@@ -301,3 +302,8 @@ def without_stages(tumours):
 def test_a_report_states_these_tumours(text):
     expected = {**SNIPPETS, **REPORTS}[text]
     assert without_stages(extract(text).prompt.tumours) == tumours_of(expected)
+
+
+@pytest.mark.parametrize("text", [*SNIPPETS, *REPORTS])
+def test_every_value_is_stated_at_its_evidence(text):
+    assert verify(text, extract(text)) == ()
