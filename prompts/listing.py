@@ -114,6 +114,8 @@ def evidence_lines(rows: Sequence[PromptRow], reports: Mapping[str, str], width:
         text = report_of(row, reports)
         if text is None:
             yield "  its report is not in the given source"
+        elif not row.evidence:
+            yield "  nothing stated"
         else:
             yield from _wrapped(_marked(text, row, colour), width)
 

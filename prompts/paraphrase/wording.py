@@ -68,7 +68,7 @@ def patient_words(patient: Patient, draw: Draw) -> Words:
     height, weight = patient.height_cm, patient.weight_kg
     tall = None
     if height is not None:
-        tall = f"{_number(height)} cm" if draw(2) else f"{_shifted(height, -2)} {protect('m')}"
+        tall = f"{_number(height)} cm" if draw(2) else f"{_shifted(height, -2)} {_protect('m')}"
     return {
         "age": age(number),
         "age_adj": age(f"{months}-month-old" if months else number and f"{number}{apart}"),
@@ -97,7 +97,7 @@ def _sex_words(patient: Patient, draw: Draw) -> Words:
     return {
         "person": said(person) if sex else Filled(person),
         "sex": said(sex),
-        "sex_letter": said(protect(sex[0].upper()) if sex else None),
+        "sex_letter": said(_protect(sex[0].upper()) if sex else None),
         "subject": Filled({"male": "he", "female": "she", None: "the patient"}[sex]),
     }
 
@@ -114,7 +114,7 @@ def _race_words(patient: Patient, draw: Draw) -> Words:
     }
 
 
-def protect(text: str) -> str:
+def _protect(text: str) -> str:
     """Mark text whose letter case means something ("T1a", "F") against changes of case."""
     return f"\ue000{text}\ue001"
 
@@ -215,7 +215,7 @@ def _stage(tumour: Tumour, at: str, draw: Draw) -> Filled | None:
     parts = {name: getattr(tumour, name) for name in ("t_stage", "n_stage", "m_stage")}
     stated = {at + name: value for name, value in parts.items() if value}
     text = _pick((" ", "", " "), draw).join(stated.values())
-    return Filled(protect(text), frozenset(stated)) if stated else None
+    return Filled(_protect(text), frozenset(stated)) if stated else None
 
 
 def organ_words(prompt: Prompt, draw: Draw) -> Words:
