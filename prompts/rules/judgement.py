@@ -13,6 +13,7 @@ _SUBJECT = re.compile(
     r"\s*(?:mass(?:es)?|tumou?rs?|lesions?|cancer|carcinoma|neoplasm|findings?|features?|appearances?|largest|larger|bigger|latter|former|structure|finding)"
     r"|(?:the\s+)?(?:biopsy|patholog\w+|histolog\w+|histopatholog\w+|cytology|follow-up|surgery|imaging)"
     r"|the\s+(?:largest|larger|dominant|bigger)|findings?|features?|appearances?|measur(?:es|ing)|size|maxim\w+\s+(?:axial\s+)?(?:diameter|dimension)|approximately\s+\d"
+    r"|(?:an?\s+)?(?:[a-z-]{3,20}\s+){1,3}?(?:is|are)\s+(?:favou?red|most\s+likely|suspected)"
     r"|(?:most\s+)?(?:likely|probably|consistent|compatible|representing|represents|suggestive|suspicious|in\s+keeping|favou?r\w*|may|could|differential))\b",
     re.IGNORECASE,
 )
@@ -22,6 +23,7 @@ _LINKED = re.compile(
     r"|organi[sz]ed|organi[sz]ing|chronic|acute|subacute|cavernous|possible|fat-poor|lipid-poor|lipid-rich|benign|typical|atypical|primary|known|evolving|liver|lung|kidney)[\s-]+){0,5}",
     re.IGNORECASE,
 )
+_FAVOURED = re.compile(r"\s+(?:is|are)\s+(?:favou?red|most\s+likely|suspected)\b", re.IGNORECASE)
 _APPOSED = re.compile(
     r"\s?(?:in\s+the\s[\w\s]{3,40})?[\s,]{0,2}[(:,\u2013-]\s?(?:likely\s|probable\s|probably\s|known\s|presumed\s|a\s|an\s|the\s|most\s|=\s){0,3}",
     re.IGNORECASE,
@@ -67,7 +69,12 @@ def _names_something(part: Clause, end: int) -> bool:
 
 def judged_later(part: Clause) -> bool:
     """Tell whether a clause that goes on about a tumour calls it something that is no primary."""
-    return any(_resolves(other) and not denied(part, other) and _linked(part, other, 0) for other in part.mentions)
+    return any(
+        _resolves(other)
+        and not denied(part, other)
+        and (_linked(part, other, 0) or _FAVOURED.match(part.text, other.end) is not None)
+        for other in part.mentions
+    )
 
 
 def _resolves(mention: Mention) -> bool:

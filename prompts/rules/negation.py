@@ -17,7 +17,7 @@ _REACH_PAST_ADJECTIVE = 25
 _NEW_STATEMENT = re.compile(
     r",\s*(?:there\s+(?:is|are|was|were)|(?:a|an)\s+(?:\w+\s+){0,3}(?:is|was)\b|with\b|and\s+there\b)"
 )
-_QUESTION = re.compile(r"[^?.,;()]{0,25}\)?\s?\?")
+_QUESTION = re.compile(r"[^?.,;()]{0,60}\)?\s?\?")
 _ASKED = re.compile(r"\?\s?$")
 _OR_AFTER = re.compile(r"\s?(?:\([^)]{0,30}\)\s?)?(?:or|vs|versus|and/or)\b(?!\s+(?:more|less))")
 _OR_BEFORE = re.compile(r"(?<!solid )(?<!cystic )(?<!more )(?<!one )\bor\s(?:a\s|an\s|the\s)?(?:[\w-]+\s)?$")

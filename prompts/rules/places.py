@@ -23,7 +23,7 @@ _ADJACENT = re.compile(r"[\s-]*(?:\([^)]{0,30}\)\s*)?(?:\w+[\s-]+){0,3}")
 _SIDE = r"(?P<side>left|right|lt|rt|bilateral|both)"
 _BEFORE = re.compile(rf"\b{_SIDE}\b(?:[\s-]sided)?[\s,-]+(?:[\w/]+[\s-]+){{0,4}}$")
 _AFTER = re.compile(
-    r"[\s,(:-]{0,4}(?:(?:is|was|are|were|seen|noted|located|situated|identified|observed|present)\s+){0,2}(?:(?:on|at|in|of|involving)\s+)?"
+    r"(?:[\s,(]{0,3}\d[\d.,x\s]{0,12}[cm]m\b)?[\s,(:-]{0,4}(?:(?:is|was|are|were|seen|noted|located|situated|identified|observed|present)\s+){0,2}(?:(?:on|at|in|of|involving)\s+)?"
     rf"(?:the\s+)?\b{_SIDE}\b(?=[\s-]*(?:$|[.,;:()\d]|(?:sided?|upper|lower|mid\w*|inter\w*|poles?|kidneys?|renal|lungs?|lobes?|hil\w+|ap\w+|adrenals?|gland"
     r"|limb|measuring|with|and|stage|which|that|c?m)\b))"
 )
@@ -156,7 +156,11 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
             state = "origin"
         elif m.means.relation:
             state = _next_state(state, m.means.relation, m.text.lower())
-        if m.means.place is not None and not (m.means.tumour and m.means.tumour != "strong") and not _is_stage(part, m):
+        if (
+            m.means.place not in (None, "body")
+            and not (m.means.tumour and m.means.tumour != "strong")
+            and not _is_stage(part, m)
+        ):
             following = mentions[index + 1] if index + 1 < len(mentions) else None
             if _only_names_another(part, m, following):
                 yield m._replace(means=_ELSEWHERE), state

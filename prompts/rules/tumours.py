@@ -52,13 +52,22 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
             dismissed |= {finding.fields["organ"] for finding in last}
             last = []
             continue
-        if own:
+        if own or (own := _again(part, findings)):
             read_sizes(part, own)
         elif subject_end:
             read_sizes(part, last, subject_end)
         read_stages(part, own or findings[-1:])
         last = own or (last if subject_end else [])
     return findings
+
+
+def _again(part: Clause, findings: list[Finding]) -> list[Finding]:
+    """The only tumour of a text, if a clause without any place speaks of a tumour ("Residual tumour of 2 cm")."""
+    if len(findings) != 1 or any(m.means.place is not None for m in part.mentions):
+        return []
+    heads = [(m.start, m.end) for m in part.mentions if m.means.tumour in ("strong", "mass") and asserted(part, m)]
+    findings[0].heads = heads or findings[0].heads
+    return findings[:] if heads else []
 
 
 def _own(part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Finding]:

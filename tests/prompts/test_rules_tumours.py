@@ -140,6 +140,92 @@ SNIPPETS = {
     ),
     "Impression: Findings highly suspicious for bladder cancer.": (("urinary_bladder",),),
     "Hepatoma, status post TACE, 4 cm residual tumor.": (("liver", None, 40.0),),
+    ("The liver demonstrates a 5.4 cm exophytic enhancing mass off segment 6, most compatible with HCC."): (
+        ("liver", None, 54.0),
+    ),
+    (
+        "KIDNEYS AND URETERS: There is a 3.6 x 3.4 cm heterogeneously enhancing mass arising from the "
+        "interpolar region of the left kidney. No hydronephrosis."
+    ): (("kidney", "left", 36.0),),
+    ("PANCREAS: 2.7 cm hypoattenuating lesion in the body/tail, concerning for adenocarcinoma."): (
+        ("pancreas", None, 27.0),
+    ),
+    "COLON: Known sigmoid cancer. STOMACH: Unremarkable.": (("colon", "colon_sigmoid"),),
+    ("Adrenal glands: Right adrenal gland is normal. There is a left adrenal mass measuring 4.8 cm with HU of 35."): (
+        ("adrenal_gland", "left", 48.0),
+    ),
+    "1. 2.2 cm RUL nodule is suspicious for primary lung malignancy.": (("lung", "lung_upper_lobe_right", 22.0),),
+    "No enhancing renal mass is seen on either side.": (),
+    "Lobulated RLL mass measuring 5.7 x 4.1 x 6.0 cm (AP x TR x CC).": (("lung", "lung_lower_lobe_right", 60.0),),
+    (
+        "Oncologic history: Stage IIIB non-small cell lung cancer of the left upper lobe, on pembrolizumab. "
+        "Findings: Left upper lobe mass 2.9 x 2.2 cm, was 3.5 x 2.7 cm."
+    ): (("lung", "lung_upper_lobe_left", 29.0),),
+    "Hx: gastric adenoca. CT: wall thickening of the antrum, 17 mm.": (("stomach",),),
+    "There is a large pelvic mass of 11 cm arising from the right ovary.": (),
+    ("Impression: Hypervascular pancreatic tail mass (1.8 cm) most likely neuroendocrine tumour."): (
+        ("pancreas", None, 18.0),
+    ),
+    ("Interval development of a 1.2 cm mass in the remnant right kidney? Recommend MRI."): (),
+    (
+        "Mass in the right upper lobe of lung of 4 cm, extending to the hilum. Adrenal metastases on both "
+        "sides, 3 cm on the left."
+    ): (("lung", "lung_upper_lobe_right", 40.0),),
+    "The stomach wall is thickened, suggesting gastric cancer.": (("stomach",),),
+    "CT shows bladder cancer, 35 mm, on the left lateral wall, T3bN0.": (("urinary_bladder", None, 35.0),),
+    "A 27 mm x 22 mm mass lies in the left adrenal gland.": (("adrenal_gland", "left", 27.0),),
+    "Follow-up colorectal cancer. Stable disease.": (("colon",),),
+    ("Patient with hepatocellular carcinoma (HCC) s/p RFA. Residual viable tumor of 2.2 cm in segment V."): (
+        ("liver", None, 22.0),
+    ),
+    ("There are innumerable liver metastases, up to 5 cm. Primary tumor in the ascending colon, 6.5 cm."): (
+        ("colon", "colon_ascending", 65.0),
+    ),
+    ("There is a 1.1 cm hypodensity in the liver, too small to characterize. Otherwise no mass."): (),
+    "Bulky uterus with fibroids, largest 6 cm.": (),
+    ("Thrombus in the right atrium. Renal cell cancer of the right kidney (size 8,5 x 7 cm)."): (
+        ("kidney", "right", 85.0),
+    ),
+    ("Lungs/pleura: 4.1 cm cavitary mass in the superior segment of the left lower lobe."): (
+        ("lung", "lung_lower_lobe_left", 41.0),
+    ),
+    "A mass in the caecum 5cm, with ileocolic intussusception": (("colon", "colon_ascending", 50.0),),
+    "Left kidney: upper pole mass of 3.0 cm, lower pole cyst of 5.0 cm.": (("kidney", "left", 30.0),),
+    "Large exophytic gastric GIST, 14.2 cm, with liver metastasis of 2.1 cm": (("stomach", None, 142.0),),
+    "Complex cystic mass of 3.3 cm in the right kidney, Bosniak III.": (("kidney", "right", 33.0),),
+    "No change in the 2.4 cm left lower lobe mass.": (("lung", "lung_lower_lobe_left", 24.0),),
+    "Treated lung cancer in the right lower lobe. No residual mass.": (("lung", "lung_lower_lobe_right"),),
+    "Postoperative status after right lower lobectomy for lung cancer. No recurrence.": (),
+    "Liver transplant for HCC. No new lesions.": (),
+    "Splenic mass 4 cm, favored to be a hamartoma.": (),
+    "Splenic mass 4 cm. A hamartoma is favored.": (),
+    "Hepatic mass 6 cm with features typical for hemangioma.": (),
+    "Renal mass 2 cm right. Left kidney atrophic.": (("kidney", "right", 20.0),),
+    ("Prostate: 62 ml, 14 mm lesion in the left peripheral zone, PI-RADS 5, suspicious for carcinoma."): (
+        ("prostate", None, 14.0),
+    ),
+    "Oesophageal carcinoma of the distal third, 4 cm, with nodal disease.": (("esophagus", None, 40.0),),
+    "Rectosigmoid junction tumour, 4.4 cm": (("colon", None, 44.0),),
+    "lung mass LLL 33mm": (("lung", "lung_lower_lobe_left", 33.0),),
+    "ca colon with mets liver": (("colon",),),
+    "pancreatic head ca 3.5cm, mets to liver": (("pancreas", None, 35.0),),
+    "man 60 gastric tumor 4cm": (("stomach", None, 40.0),),
+    "kidney cancer right side 7 cm": (("kidney", "right", 70.0),),
+    "woman with tumor in her liver": (("liver",),),
+    "CT of a patient with a tumor in the left lung": (("lung", "left"),),
+    "a big tumour on the right kidney": (("kidney", "right"),),
+    "cancer in the bowel": (("colon",),),
+    "small intestine tumor": (("small_bowel",),),
+    "a growth in the stomach, probably cancer": (("stomach",),),
+    "uterine cancer patient": (("uterus",),),
+    "metastatic prostate cancer": (("prostate",),),
+    "spleen tumour 5 cm": (("spleen", None, 50.0),),
+    "adrenal cancer left 6cm": (("adrenal_gland", "left", 60.0),),
+    "thyroid ca": (("thyroid_gland",),),
+    "gall bladder cancer": (("gallbladder",),),
+    "oesophageal tumour": (("esophagus",),),
+    "large cell carcinoma of lung, left lower lobe": (("lung", "lung_lower_lobe_left"),),
+    "Diagnosed with NSCLC": (("lung",),),
 }
 
 REPORTS = {
