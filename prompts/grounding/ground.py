@@ -47,11 +47,11 @@ class _Draft:
         """Record a value that is left out."""
         self.dropped.append(Dropped(name, value, reason))
 
-    def accepts(self, **parts: Any) -> bool:
-        """Take over parts of the content if the prompt stays valid."""
-        if _parsed({**self.content, **parts}) is None:
+    def accepts(self, part: str, value: Any) -> bool:
+        """Take over one part of the content if the prompt stays valid."""
+        if _parsed({**self.content, part: value}) is None:
             return False
-        self.content.update(parts)
+        self.content[part] = value
         return True
 
     def find(self, quote: str, check: Check) -> tuple[Span | None, str]:
@@ -113,7 +113,7 @@ def _settle(draft: _Draft, claim: tuple[str, str, Any], quote: str, check: Check
     if span is None:
         return draft.drop(name, shown, reason)
     part, key = name.split(".")
-    if not draft.accepts(**{part: {**draft.content.get(part, {}), key: value}}):
+    if not draft.accepts(part, {**draft.content.get(part, {}), key: value}):
         return draft.drop(name, shown, _CONTRADICTS)
     draft.spans[name] = span
     return None
@@ -149,7 +149,7 @@ def _add_tumour(draft: _Draft, entry: TumourAnswer) -> None:
         return draft.drop("tumours", entry.organ, reason)
     before = list(draft.content.get("tumours", ()))
     number_ = len(before)
-    if not draft.accepts(tumours=[*before, {"organ": entry.organ}]):
+    if not draft.accepts("tumours", [*before, {"organ": entry.organ}]):
         return draft.drop("tumours", entry.organ, _CONTRADICTS)
     fields: dict[str, Span] = {"organ": organ_at(draft.reading, quoted, entry.organ)[0] or quoted}
     _add_place(draft, entry, quoted, fields)
@@ -169,7 +169,7 @@ def _set(draft: _Draft, name: str, value: Any, said: str, result: tuple[Span | N
     span, reason = result
     if span is None:
         draft.drop(label, said, reason)
-    elif not draft.accepts(tumours=[*tumours[:-1], {**tumours[-1], name: value}]):
+    elif not draft.accepts("tumours", [*tumours[:-1], {**tumours[-1], name: value}]):
         draft.drop(label, said, _CONTRADICTS)
         span = None
     return span
@@ -224,7 +224,7 @@ def _add_organ(draft: _Draft, entry: OrganAnswer) -> None:
     known = draft.content.get(part, [])
     if span is None:
         draft.drop(part, entry.organ, reason)
-    elif entry.organ not in known and draft.accepts(**{part: [*known, entry.organ]}):
+    elif entry.organ not in known and draft.accepts(part, [*known, entry.organ]):
         draft.spans[f"{part}.{entry.organ}"] = span
     elif entry.organ not in known:
         draft.drop(part, entry.organ, _CONTRADICTS)

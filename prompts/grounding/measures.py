@@ -76,8 +76,8 @@ _SHORT_YEARS = re.compile(r"[\s-]{0,3}y(?:\.?\s?/?o\b|rs?\.?\s?/?o\b|\b)", re.IG
 
 def ages(reading: Reading, span: Span) -> Iterator[float]:
     """Ages in years that a span states, with the words beside it that make a number an age."""
-    for token in reading.tokens:
-        if span[0] <= token.start and token.end <= span[1] and _LONE_NUMBER.fullmatch(token.text):
+    for token in reading.between(*span):
+        if _LONE_NUMBER.fullmatch(token.text):
             factor = _age_factor(reading, token)
             if factor is not None:
                 yield float(token.text.replace(",", ".")) * factor

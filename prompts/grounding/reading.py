@@ -1,7 +1,9 @@
 """A text prepared for checking: its languages, tokens, sentences, and the known words in it."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import attrgetter
 
 from prompts.grounding.quotes import Folded, Span, fold, locate
 from prompts.grounding.words import Token, Word, find_words, languages_of, tokens_of
@@ -15,6 +17,8 @@ _ABBREVIATED = re.compile(
     r"(?:^|[^\w])(?:[^\W\d_]|ca|dr|vs|no|nr|st|approx|max|min|incl|inkl|bzw|resp|fig|evtl|ggf|env|aprox|zn|z\.n|s\.p)$",
     re.IGNORECASE,
 )
+_LONGEST = 1500
+_start = attrgetter("start")
 _SAMPLE = 400
 """Characters that tell the language of a text."""
 _HEADING = re.compile(r"(?:^|\n|\.)[ \t]*(?P<title>[^\W\d_][\w /&,-]{1,40}):")
@@ -46,7 +50,11 @@ class Reading:
     def words(self, kind: str, span: Span | None = None) -> list[Word]:
         """Known words of one kind; those inside a span, if one is given."""
         found = self._words[kind]
-        return found if span is None else [word for word in found if span[0] <= word.start and word.end <= span[1]]
+        if span is None:
+            return found
+        low = bisect_left(found, span[0], key=_start)
+        high = bisect_left(found, span[1], key=_start)
+        return [word for word in found[low:high] if word.end <= span[1]]
 
     def means(self, kind: str, span: Span) -> set[str]:
         """What words of one kind say inside a span."""
@@ -77,7 +85,9 @@ class Reading:
 
     def between(self, low: int, high: int) -> list[Token]:
         """Tokens between two places."""
-        return [token for token in self.tokens if low <= token.start and token.end <= high]
+        first = bisect_left(self.tokens, low, key=_start)
+        last = bisect_left(self.tokens, high, key=_start)
+        return [token for token in self.tokens[first:last] if token.end <= high]
 
     def distance(self, first: Span | Word, second: Span | Word) -> int:
         """Number of tokens between two spans, 0 if they touch or overlap."""
@@ -97,14 +107,20 @@ def _shifted_tokens(text: str, spans: Sequence[Span]) -> list[Token]:
 
 
 def _sentences(text: str) -> list[Span]:
+    """Sentences of a text; a longer stretch without an end is cut, so that no check meets thousands of words."""
     parts: list[Span] = []
     start = 0
-    for stop in _BREAK.finditer(text):
-        if stop[0] == "." and _ABBREVIATED.search(text, max(0, stop.start() - 9), stop.start()):
-            continue
-        if stop.end() > start:
-            parts.append((start, stop.end()))
-            start = stop.end()
-    if start < len(text):
-        parts.append((start, len(text)))
+    for stop in [*(match.end() for match in _BREAK.finditer(text) if not _abbreviated(text, match)), len(text)]:
+        while stop - start > _LONGEST:
+            space = text.rfind(" ", start + 1, start + _LONGEST)
+            cut = space + 1 if space > start else start + _LONGEST
+            parts.append((start, cut))
+            start = cut
+        if stop > start:
+            parts.append((start, stop))
+            start = stop
     return parts
+
+
+def _abbreviated(text: str, stop: re.Match[str]) -> bool:
+    return stop[0] == "." and _ABBREVIATED.search(text, max(0, stop.start() - 9), stop.start()) is not None

@@ -5,7 +5,7 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -235,7 +235,7 @@ class _Lookup(dict[str, tuple[_Begun, ...]]):
         return entries
 
 
-_lookup = cache(_Lookup)
+_lookup = lru_cache(maxsize=16)(_Lookup)
 
 
 def find_words(tokens: list[Token], languages: frozenset[str]) -> dict[str, list[Word]]:

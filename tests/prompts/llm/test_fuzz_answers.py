@@ -143,6 +143,14 @@ def test_long_texts_and_long_answers_are_read():
     check(LONG, Answer.model_validate(answer))
 
 
+@pytest.mark.parametrize("unit", ["liver mass ", "no mass no liver ", "1 x ", "58 years old ", "T1 N0 ", "((((", "\n "])
+def test_texts_without_an_end_come_to_one(unit):
+    """A stretch without a full stop is cut, else each check would meet each word with each other."""
+    text = unit * (60_000 // len(unit))
+    answer = random_answer(random.Random(3), text[:500])
+    check(text, Answer.model_validate(answer))
+
+
 QUOTES = st.sampled_from([word for text in TEXTS for word in text.split()]) | st.text(max_size=12)
 
 
