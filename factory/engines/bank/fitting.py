@@ -14,7 +14,7 @@ __all__ = ["draw_warp", "fit"]
 _TALL_CM = 175.0
 _HEIGHT_POWER, _ACROSS_POWER, _BMI_POWER = 0.68, 0.8, 0.35
 """Trunk length with height, as in the embedded population; breadth with trunk length and body mass index."""
-_RATIOS = (0.82, 1.22)
+_RATIOS = (0.8, 1.25)
 _LEAN_BMI = 23.0
 _TURNS_DEG = (2.0, 2.0, 3.0)
 _STRETCH, _SHIFT_MM = 0.03, (4.0, 4.0, 5.0)
@@ -37,10 +37,11 @@ def fit(placement: Placement, source: Source, patient: Patient) -> Affine:
     there, asked = _bmi(source.height_cm, source.weight_kg), _bmi(patient.height_cm, patient.weight_kg)
     if there and asked:
         across *= (there / asked) ** _BMI_POWER
-    if not source.whole:  # set into a body drawn for the patient, it must have that body's breadth
-        across = placement.scales_xyz[0] / _breadth(patient)
-    across = float(np.clip(across, *_RATIOS))
-    return Affine(np.diag([across, across, along]), np.array(placement.shift_mm_xyz))
+    breadth = depth = across
+    if not source.whole:  # set into a body drawn for the patient, it must have that body's breadth and depth
+        breadth, depth = (scale / _breadth(patient) for scale in placement.scales_xyz[:2])
+    ratios = np.clip([breadth, depth, along], *_RATIOS)
+    return Affine(np.diag(ratios), np.array(placement.shift_mm_xyz))
 
 
 def _breadth(patient: Patient) -> float:

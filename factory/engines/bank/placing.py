@@ -17,7 +17,7 @@ from jaxtyping import Float64, UInt8
 from scipy import ndimage
 
 from factory.engines.bank.sources import Source
-from manifests.anatomy import structures
+from manifests.anatomy import structure, structures
 from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
 
@@ -28,6 +28,8 @@ _SPINE_MM = 80.0
 _ACROSS_MM = 100.0
 """The same from left to right, for a source without spine."""
 _SCALES = (0.8, 1.25)
+_FLANKS, _FLANKS_MM = ("liver", "spleen"), ((-131.0, 129.0), (-112.0, 58.0))
+"""Edges along x and y of liver and spleen together in the reference man."""
 _SPINE_WEIGHT = 6.0
 _LONG = frozenset({"aorta", "esophagus", "inferior_vena_cava", "spinal_cord", "trachea", "costal_cartilages", "small_bowel",
                    "intervertebral_discs"})  # fmt: skip
@@ -92,7 +94,23 @@ def place(labels: UInt8[np.ndarray, "z y x"], grid: Grid, case_id: str) -> Place
         scales = (across, across, 1.0)
     weights = np.where(spine, _SPINE_WEIGHT, 1.0)
     x, y, z = (_median(centres[:, i] - scales[i] * wanted[:, i], weights) for i in range(3))
-    return Placement(scales, (x, y, z), measured)
+    found = Placement(scales, (x, y, z), measured)
+    return found if measured else _within(found, labels, grid)
+
+
+def _within(found: Placement, labels: UInt8[np.ndarray, "z y x"], grid: Grid) -> Placement:
+    """The same with liver and spleen, where both are there, between the ribs of the torso frame."""
+    ids = [structure(name).id for name in _FLANKS]
+    if not all((labels == id).any() for id in ids):
+        return found
+    flanks = np.isin(labels, ids)
+    scales, shift = list(found.scales_xyz), list(found.shift_mm_xyz)
+    for axis, (low, high) in enumerate(_FLANKS_MM):
+        along = np.flatnonzero(flanks.any(axis=(0, 1) if axis == 0 else (0, 2)))
+        edges = grid.origin_mm_xyz[axis] + grid.spacing_mm_zyx[2 - axis] * (along[[0, -1]] + [-0.5, 0.5])
+        scales[axis] = float(np.clip((edges[1] - edges[0]) / (high - low), *_SCALES))
+        shift[axis] = float(edges.mean()) - scales[axis] * (low + high) / 2
+    return Placement((scales[0], scales[1], scales[2]), (shift[0], shift[1], shift[2]), found.measured)
 
 
 def centred(placement: Placement, body: UInt8[np.ndarray, "z y x"], grid: Grid) -> Placement:
