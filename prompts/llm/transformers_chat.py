@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -113,15 +114,11 @@ def _digest(folder: Path) -> str:
 
 def _load(folder: Path) -> Any:
     try:
-        import torch  # noqa: F401  the pipeline needs it and would say so less clearly
         from transformers import pipeline
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--llm transformers",
-            got=f"no package {error.name}",
-            need="transformers and torch",
-            do="pip install 'ct-factory[transformers]'",
-        ) from error
+    except ImportError:
+        raise _missing("transformers") from None
+    if find_spec("torch") is None:  # the pipeline would say so less clearly
+        raise _missing("torch")
     try:
         return pipeline("text-generation", model=str(folder), model_kwargs={"use_safetensors": True})
     except Exception as error:  # the loaders raise whatever a broken file makes them raise
@@ -131,6 +128,15 @@ def _load(folder: Path) -> Any:
             need="a causal language model with its tokenizer",
             do="Check that the folder is complete.",
         ) from error
+
+
+def _missing(package: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        "--llm transformers",
+        got=f"no package {package}",
+        need="transformers and torch",
+        do="pip install 'ct-factory[transformers]'",
+    )
 
 
 def _encode(tokenizer: Any, request: ChatRequest) -> Any:
