@@ -178,13 +178,12 @@ def size_check(reading: Reading, quote: Span, tumour: tuple[Span, str], claim: t
 
 
 def _distance(reading: Reading, span: Span) -> str:
-    """The word beside a length that makes it a distance, a thickness or a former size; "" if there is none."""
+    """What a word beside a length makes of it; "" if there is none. The word itself stays in the report."""
     for word in reading.words("away", reading.sentence(span)):
-        close = len(reading.between(min(word.end, span[1]), max(word.start, span[0]))) <= 1
-        if word.means == "before" and word.end <= span[0] and close:
-            return f"{_word(reading, word)} stands before it"
-        if word.means == "after" and word.start >= span[1] and not reading.between(span[1], word.start):
-            return f"{_word(reading, word)} stands after it"
+        before = word.means == "before" and word.end <= span[0] and len(reading.between(word.end, span[0])) <= 1
+        after = word.means == "after" and word.start >= span[1] and not reading.between(span[1], word.start)
+        if before or after:
+            return "a distance, a thickness, a former size or that of something else"
     return ""
 
 
@@ -203,11 +202,6 @@ def _of_another(reading: Reading, found: Measure, tumour: tuple[Span, str]) -> s
     low, high = reading.following(quoted)
     inside = low <= found.start and found.end <= high
     return "" if inside or tumour_words(reading, around) else "not beside a tumour"
-
-
-def _word(reading: Reading, word: Word) -> str:
-    """A trigger as its own list has it; never text of the report beyond it."""
-    return f"'{reading.text[word.start : word.end][:20].casefold()}'"
 
 
 def stage_check(reading: Reading, quote: Span, letter: str, stage: str) -> str:

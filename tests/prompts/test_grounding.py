@@ -252,7 +252,7 @@ WRONG = [
     (TEXT, answer(tumour("right kidney", "kidney", **MASS | {"size_unit": "mm"})), "number or unit"),
     (TEXT, answer(tumour("right kidney", "kidney", **MASS | {"size": "3.1"})), "not the largest"),
     (TEXT, answer(tumour("right kidney", "kidney", **MASS | {"size": "42"})), "number or unit"),
-    (TEXT, answer(tumour("right kidney", "kidney", size_quote="2 cm", size="2", size_unit="cm")), "from"),
+    (TEXT, answer(tumour("right kidney", "kidney", size_quote="2 cm", size="2", size_unit="cm")), "a distance"),
     (TEXT, answer(tumour("right kidney", "kidney", size_quote="2 cm", size="2")), "no number with a unit"),
     (TEXT, answer(tumour("right kidney", "kidney", stage_quote="mass", t="T1")), "no such stage"),
     ("Renal mass, pT2a N0.", answer(tumour("Renal mass", "kidney", stage_quote="pT2a N0", t="T2")), "no such stage"),
