@@ -16,10 +16,13 @@ from factory.config import BuildConfig, Preset, WorkerConfig, preset
 from factory.engines.bank import Bank
 from factory.engines.base import ImageModel, MaskModel
 from factory.engines.registry import absolute, image_model, mask_model
+from factory.quality import assess
+from factory.quality.measure import measure
 from factory.reproduce import reproduce
 from factory.run import Run, build
 from factory.testing import EngineSuite, make_request
 from manifests.anatomy import structure
+from manifests.case import Arrays
 from manifests.dataset import Dataset
 from manifests.errors import CorruptDatasetError, FactoryError, InvalidValueError, LocationError, SpecMismatchError
 from manifests.ingest import ingest_images_labels
@@ -29,6 +32,7 @@ from prompts.render import render
 from prompts.schema import Patient, Prompt, Study, Tumour
 from prompts.table import PromptRow, write_prompts
 
+PATIENTS = (Patient(sex="male", age_years=60, height_cm=178, weight_kg=80),)
 ABDOMEN = Study(region="abdomen", contrast_phase="portal_venous")
 LIVER = Tumour(organ="liver", count=2, size_mm=40)
 PROMPTS = (
@@ -133,7 +137,7 @@ def test_organs_follow_the_prompt(built: Dataset) -> None:
         assert not volume[structure(other).id]
 
 
-@pytest.mark.parametrize("kind", ["scanned", "masks", "few"])
+@pytest.mark.parametrize("kind", ["scanned", pytest.param("masks", marks=pytest.mark.slow), "few"])
 def test_label_maps_of_less_give_whole_bodies(kind: str, bank, tmp_path: Path) -> None:
     report = build(config(tmp_path / "cases", bank(kind), PROMPTS[:1]))
     assert report.complete, report.unfilled
@@ -190,6 +194,31 @@ def test_a_source_whose_voxels_changed_is_not_drawn_from(bank, tmp_path: Path) -
     request = make_request(PROMPTS[0], Preset("suite", 6.0).grid("abdomen"))
     with pytest.raises(CorruptDatasetError, match="differs from its hash"):
         Bank(str(broken)).draw(request)
+
+
+def test_the_gate_takes_the_last_slice_with_anatomy_for_the_end_of_the_scan(bodies) -> None:
+    body, liver = bodies[0], structure("liver").id
+    assert not measure(body).cut[liver]
+    slices = np.flatnonzero((body.anatomy == liver).any(axis=(1, 2)))
+    anatomy = body.anatomy.copy()
+    anatomy[slices[-3] :] = 0
+    cut = measure(Arrays(body.grid, body.ct, anatomy, body.lesions)).cut
+    assert cut[liver]
+    assert not cut[structure("urinary_bladder").id]
+
+
+def test_the_gate_asks_not_for_what_no_source_labels(bodies) -> None:
+    body, gone = bodies[0], ("gallbladder", "prostate")
+    anatomy = body.anatomy.copy()
+    anatomy[np.isin(anatomy, [structure(name).id for name in gone])] = structure("visceral_fat").id
+    arrays = Arrays(body.grid, body.ct, anatomy, body.lesions)
+    request = make_request(Prompt(patient=PATIENTS[0], study=Study(region="torso")), body.grid)
+    missed = set(assess(request, arrays).reasons) - set(assess(request, body).reasons)
+    assert {reason.split(":")[0] for reason in missed} == {"organ-missing", "sex"}
+    assert not missed & set(assess(request, arrays, frozenset(gone)).reasons)
+    assert set(assess(request, arrays, frozenset({"prostate"})).reasons) & missed == {
+        "organ-missing: gallbladder: no voxel"
+    }
 
 
 @pytest.mark.ray
