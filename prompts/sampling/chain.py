@@ -133,7 +133,10 @@ def _rake(
     members = {on: _membership(before[:, on], len(shares)) for on, shares in links.items()}
     weights = np.where(_allowed(variable, before), wanted, 0.0)
     for sweep in range(_SWEEPS):
-        largest, pace = 0.0, 1 / (1 + sweep / 4)  # tables with noise contradict each other a little: settle between them
+        largest, pace = (
+            0.0,
+            1 / (1 + sweep / 4),
+        )  # tables with noise contradict each other a little: settle between them
         for on, target in links.items():
             shares = weights / weights.sum(axis=1, keepdims=True)
             known = np.isfinite(target) & (members[on].sum(axis=1) > 0)[:, None]

@@ -13,7 +13,17 @@ import numpy as np
 
 from manifests.errors import InvalidValueError
 from manifests.identity import content_hash, rng
-from prompts.sampling.columns import ROOT, UNSTATED, Columns, categories, encode, numbers, pattern_organs, root_level
+from prompts.sampling.columns import (
+    ROOT,
+    UNSTATED,
+    Columns,
+    categories,
+    encode,
+    number_range,
+    numbers,
+    pattern_organs,
+    root_level,
+)
 from prompts.sampling.fitted import Fitted
 from prompts.sampling.numbers import NormalScores, fit_numbers, stated_column
 from prompts.sampling.tables import MERGED, POOLED, Group, Pair
@@ -120,7 +130,7 @@ class _Fit:
             stated = np.array([isinstance(row.get(name), float | int) for row in self.rows])
             if stated.sum() < self.min_count:
                 continue
-            scores[name] = NormalScores.of([row.get(name) for row in self.rows], self.min_count)
+            scores[name] = NormalScores.of([row.get(name) for row in self.rows], self.min_count, number_range(name))
             if (~stated).sum() >= self.min_count:
                 named[stated_column(name)] = ["stated" if one else UNSTATED for one in stated]
         category, coded = {}, {}

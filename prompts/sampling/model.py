@@ -72,7 +72,9 @@ class Model:
         Merged cells are divided as the whole group is.
         """
         theirs, ours = self._levels[pair.given], self._levels[pair.of]
-        rows, columns = (np.array([float(n) for n in self.group.category[name].values()]) for name in (pair.given, pair.of))
+        rows, columns = (
+            np.array([float(n) for n in self.group.category[name].values()]) for name in (pair.given, pair.of)
+        )
         cells = np.full((len(theirs), len(ours)), np.nan)
         for row, named in pair.rows.items():
             for key, count in named.items():

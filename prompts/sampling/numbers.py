@@ -51,17 +51,19 @@ class NormalScores:
     scores: Float[np.ndarray, "rows"]
 
     @classmethod
-    def of(cls, values: Sequence[Any], min_count: int) -> "NormalScores":
-        """From the values of at least `min_count` rows; None where unstated."""
+    def of(cls, values: Sequence[Any], min_count: int, span: tuple[float, float]) -> "NormalScores":
+        """From the values of at least `min_count` rows; None where unstated. `span` is what the schema allows."""
         column = np.array([np.nan if value is None else float(value) for value in values])
         stated = ~np.isnan(column)
         scores = np.full(len(column), np.nan)
         scores[stated] = ndtri((stats.rankdata(column[stated]) - 0.5) / stated.sum())
         decimals = _decimals(column[stated])
-        return cls(decimals, _quantiles(column[stated], decimals, min_count), scores)
+        return cls(decimals, _quantiles(column[stated], decimals, min_count, span), scores)
 
 
-def _quantiles(values: Float[np.ndarray, "rows"], decimals: int, min_count: int) -> tuple[float, ...]:
+def _quantiles(
+    values: Float[np.ndarray, "rows"], decimals: int, min_count: int, span: tuple[float, float]
+) -> tuple[float, ...]:
     """Values at equal steps of probability, each the mean of `min_count` neighbours in order.
 
     Tied values are spread over their unit first. The ends are means of the lowest and highest rows as well:
@@ -73,10 +75,21 @@ def _quantiles(values: Float[np.ndarray, "rows"], decimals: int, min_count: int)
     for step in range(steps + 1):
         start = int(np.clip(round(n * step / steps - min_count / 2), 0, n - min_count))
         knots.append(float(spread[start : start + min_count].mean()))
+    return _ascending(knots, decimals, span)
+
+
+def _ascending(knots: Sequence[float], decimals: int, span: tuple[float, float]) -> tuple[float, ...]:
+    """Knots off the grid, each above the one before, inside the range that the schema allows."""
     unit = 10.0**-decimals
-    clean = [off_grid(max(knots[0], unit), decimals)]
+    clean = [off_grid(max(knots[0], span[0] + 2 * unit), decimals)]
     for knot in knots[1:]:
         clean.append(off_grid(max(knot, clean[-1] + 1.6 * unit), decimals))
+    limit = span[1] - 2 * unit
+    for place in reversed(range(len(clean))):
+        if clean[place] <= limit:
+            break
+        clean[place] = off_grid(limit, decimals)
+        limit = clean[place] - 2.6 * unit
     return tuple(clean)
 
 

@@ -17,6 +17,7 @@ from prompts.mapping import apply_mapping, load_mapping
 from prompts.sampling import MODES, fit, load_distribution, require_mode, sample_table, write_distribution
 from prompts.sampling.columns import decode, encode
 from prompts.sampling.files import to_toml
+from prompts.sampling.fitted import Fitted
 from prompts.sampling.numbers import off_grid
 from prompts.schema import Patient, Prompt, Study, Tumour
 from prompts.sources import read_table
@@ -329,6 +330,18 @@ def test_a_damaged_file_is_refused_or_drawn_from(tmp_path_factory, data):
         assert len(load_distribution(path).sample(1, 0)) == 1
     except InputError:
         return
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(prompts(), min_size=1, max_size=6), st.integers(2, 4))
+def test_any_table_is_fitted_or_refused(rows, min_count):
+    """Prompts at the ends of their ranges, with every field, three times each."""
+    try:
+        fitted = fit(rows * 3, "any", min_count)
+    except InvalidValueError:
+        return
+    assert Fitted.model_validate(tomllib.loads(to_toml(fitted))) == fitted
+    assert [len(fitted.sample(1, 0, mode)) for mode in ("match", "rare", "coverage")] == [1, 1, 1]
 
 
 @pytest.mark.real

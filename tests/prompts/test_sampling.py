@@ -1,6 +1,8 @@
 """Drawing and completing prompts: properties, and agreement with the figures of the distribution."""
 
+import re
 from collections import Counter
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.anatomy import group
-from manifests.errors import FileFormatError, InvalidValueError, LocationError
+from manifests.errors import FileFormatError, InputError, InvalidValueError, LocationError
 from prompts.sampling import MODES, complete, default_distribution, load_distribution, sample_table
 from prompts.schema import Patient, Prompt, Study, Tumour, tumour_organs
 from prompts.testing import prompts
@@ -155,6 +157,23 @@ def test_rare_organs_of_the_default_come_more_often():
     wanted = sum(weights[organ] for organ in few) / sum(weights.values())
     assert abs(sum(organs[organ] for organ in few) / organs.total() - wanted) < 4 * np.sqrt(wanted / 300)
     assert wanted > 3 * sum(sum(cases[organ].values()) for organ in few) / sum(sum(c.values()) for c in cases.values())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_nonsense_in_a_population_file_is_an_input_error_or_drawn(tmp_path_factory, data):
+    shipped = files("prompts.sampling").joinpath("default_distribution.toml").read_text(encoding="utf-8")
+    lines = [line for line in shipped.split("\n") if "=" in line and not line.startswith("#")]
+    line = data.draw(st.sampled_from(lines))
+    number = data.draw(st.sampled_from(["0", "-1", "1e9", "nan", "inf", "true", '"x"', "[]"]))
+    broken = shipped.replace(line, re.sub(r"(?<![A-Za-z_])\d+(\.\d+)?", number, line), 1)
+    path = tmp_path_factory.mktemp("population") / "p.toml"
+    path.write_text(broken, encoding="utf-8")
+    try:
+        assert len(load_distribution(path).sample(2, 0, data.draw(st.sampled_from(MODES)))) == 2
+    except InputError:
+        return
 
 
 def test_bad_requests_are_refused(tmp_path):
