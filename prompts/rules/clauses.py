@@ -36,7 +36,17 @@ _HEADINGS = {
         "pmh",
         "hx",
     ),
-    "comparison": ("comparisons", "comparison", "prior studies", "previous examinations", "prior exam"),
+    "comparison": (
+        "comparisons",
+        "comparison",
+        "prior studies",
+        "previous examinations",
+        "prior exam",
+        "prior ct",
+        "previous ct",
+        "prior scan",
+        "previous scan",
+    ),
     "technique": ("technique", "protocol", "procedure", "examination", "exam", "study", "method", "methods", "title"),
     "findings": ("findings", "finding", "description", "report", "result", "results", "observations", "body of report"),
     "impression": (
@@ -52,6 +62,7 @@ _HEADINGS = {
     ),
     "advice": ("recommendation", "recommendations", "advice", "plan"),
 }
+_ONE_SENTENCE = ("comparison", "advice")  # what stands behind their first sentence may belong to no section
 _SECTION_OF = {word: section for section, words in _HEADINGS.items() for word in words}
 _WORDS = "|".join(sorted((re.escape(word) for word in _SECTION_OF), key=len, reverse=True))
 _SECTION = re.compile(rf"[\W_]{{0,12}}({_WORDS})(?:\s{{0,3}}:|[ \t]{{0,3}}(?:\n|$))", re.IGNORECASE)
@@ -111,7 +122,7 @@ class Clause:
     """A stretch of text between sentence ends or semicolons.
 
     Positions in `mentions` count from `start`. `sentence` numbers the sentence that the clause is part of,
-    `section` is a key of the known headings ("" where none stood before), `topic` the mention of a place in
+    `section` is a key of the known headings ("" where none stood before; comparison and advice last a sentence), `topic` the mention of a place in
     the heading of the paragraph ("Liver: ..."), with positions in the whole text. A clause that is neither
     `live` nor `personal` holds no word for tumours, organs and the scan, or for the patient.
     """
@@ -146,13 +157,16 @@ class Clause:
 def clauses(text: str) -> list[Clause]:
     """Split a text into clauses; those without a word that states anything are marked as not `live`."""
     parts: list[Clause] = []
-    start, sentence, section = 0, 0, ""
+    start, sentence, section, opened = 0, 0, "", 0
     topic: Mention | None = None
     for end, final in _ends(text):
         part = text[start:end]
         if part.strip():
             head = _SECTION.match(part) if ":" in part or len(part) < 40 else None
+            if section in _ONE_SENTENCE and sentence != opened:
+                section = ""
             if head:
+                opened = sentence
                 section, topic = _SECTION_OF[head[1].lower()], None
             offset = head.end() if head else 0
             if ":" in part or "- " in part:

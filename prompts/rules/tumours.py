@@ -39,6 +39,8 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
     dismissed: set[str] = set()
     stale = False
     for part in parts:
+        if part.section in ("comparison", "advice"):
+            continue
         subject_end = goes_on(part, stale) if last else 0
         stale = not part.live and not subject_end
         if stale and _STAGE_LINE.match(part.text):

@@ -8,6 +8,9 @@ from prompts.schema import Tumour
 
 # text: (organ, site or side, size in mm, count) of each tumour; shorter tuples leave the rest unstated
 SNIPPETS = {
+    "Prior CT: 3 cm mass in the left kidney. Current CT: no mass.": (),
+    "COMPARISON: CT 2019 showing a 2 cm mass in the liver. FINDINGS: Normal liver.": (),
+    "COMPARISON: None. There is a 3 cm liver mass.": (("liver", None, 30.0),),
     "A person diagnosed with colon cancer": (("colon",),),
     "man with stomach cancer": (("stomach",),),
     "lady, 70, lung ca right upper lobe 3 cm": (("lung", "lung_upper_lobe_right", 30.0),),
