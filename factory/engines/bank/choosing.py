@@ -65,6 +65,13 @@ def choose(sources: Sequence[Source], subject: Prompt, lacks: frozenset[str], rn
     Raises:
         InvalidValueError: if no source can satisfy the prompt, counting why.
     """
+    if not sources:
+        raise InvalidValueError(
+            "mask model bank",
+            got="only sources that cannot be placed or end too early",
+            need="a source that shows the scan region",
+            do="Ask for another region, or add sources that show it.",
+        )
     reasons = [_obstacle(source, subject, lacks) for source in sources]
     fit = [source for source, reason in zip(sources, reasons, strict=True) if reason is None]
     if not fit:

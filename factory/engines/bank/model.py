@@ -1,5 +1,6 @@
 """The mask model `bank`: choose a source, deform it, edit it to fit the prompt, place the lesions."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from factory.engines.bank.library import Library
 from factory.engines.bank.normal import cut_ids, remnants, wanted_ml
 from factory.engines.bank.outline import coarse
 from factory.engines.bank.placing import Placement, place
-from factory.engines.bank.resemblance import alike, canonical, organ_dice
+from factory.engines.bank.resemblance import LATTICE, alike, canonical, organ_dice
 from factory.engines.bank.sources import Source, bank_hash, open_sources
 from factory.engines.bank.surrounding import BACKGROUND, surround
 from factory.engines.base import MaskModel, Masks, Request
@@ -26,11 +27,15 @@ from prompts.schema import Prompt
 
 __all__ = ["Bank"]
 
+_log = logging.getLogger(__name__)
+
 _COMPARED = 4
 """Sources with which a case is compared, the chosen one aside: those most alike in organ volumes."""
 _OTHER_SEX = {"male": "uterus", "female": "prostate"}
 _COMPARING_MM = 4.0
 _PASSES = 3
+_LEAST_SEEN = 0.4
+"""Share of the grid's slices below which a source is passed over, whatever was expected of it."""
 
 
 class Bank(MaskModel):
@@ -82,12 +87,8 @@ class Bank(MaskModel):
             InvalidValueError: if no source can satisfy the prompt.
             CorruptDatasetError: if the voxels of the chosen source are not those of its record.
         """
-        subject = request.subject
-        source = choose(self._sources, subject, self.unlabelled, request.rng("bank/source"))
-        atlas = self._library.atlas(source, min(request.grid.spacing_mm_zyx))
-        base = fit(atlas.placement, source, subject.patient)
-        drawn, seen = surround(atlas, draw_warp(base, request.rng("bank/warp")), request)
-        drawn = _edited(drawn, request.grid, subject)
+        source, drawn, seen = self._body(request)
+        drawn = _edited(drawn, request.grid, request.subject)
         anatomy, lesions, records = place_lesions(drawn, request)
         notes = {
             "source_case": source.case_id,
@@ -95,6 +96,24 @@ class Bank(MaskModel):
             **self._resemblance(drawn, request.grid, source),
         }
         return Masks(anatomy, lesions, records, notes, source.patient_id, source.licence)
+
+    def _body(self, request: Request) -> tuple[Source, UInt8[np.ndarray, "z y x"], float]:
+        """The first source, in the order of the draw, that can be placed and shows enough of the grid."""
+        chance, shape = request.rng("bank/source"), request.rng("bank/warp")
+        left = list(self._sources)
+        while True:
+            source = choose(left, request.subject, self.unlabelled, chance)
+            left.remove(source)
+            try:
+                atlas = self._library.atlas(source, min(request.grid.spacing_mm_zyx))
+            except InvalidValueError as error:
+                _log.warning("passed over: %s", error)
+                continue
+            base = fit(atlas.placement, source, request.subject.patient)
+            drawn, seen = surround(atlas, draw_warp(base, shape), request)
+            if seen >= _LEAST_SEEN:
+                return source, drawn, seen
+            _log.info("source %s passed over: it shows %.0f %% of the grid", source.case_id, 100 * seen)
 
     def _resemblance(self, drawn: UInt8[np.ndarray, "z y x"], grid: Grid, source: Source) -> dict[str, str]:
         """Dice with the chosen source, and the highest over the sources most alike."""
@@ -117,7 +136,10 @@ class Bank(MaskModel):
 
     def _aligned(self, source: Source) -> UInt8[np.ndarray, "z y x"]:
         if source.case_id not in self._seen:
-            self._seen[source.case_id] = canonical(*self._library.glimpse(source))
+            try:
+                self._seen[source.case_id] = canonical(*self._library.glimpse(source))
+            except InvalidValueError:  # it cannot be placed, and so was never drawn from
+                self._seen[source.case_id] = np.zeros(LATTICE.shape_zyx, np.uint8)
         return self._seen[source.case_id]
 
 

@@ -25,7 +25,9 @@ from manifests.anatomy import structure
 from manifests.case import Arrays
 from manifests.dataset import Dataset
 from manifests.errors import CorruptDatasetError, FactoryError, InvalidValueError, LocationError, SpecMismatchError
+from manifests.geometry import Grid
 from manifests.ingest import ingest_images_labels
+from manifests.nifti import write_nifti
 from manifests.table import read_table, to_records
 from manifests.testing import DatasetSuite
 from prompts.render import render
@@ -164,6 +166,25 @@ def test_a_bank_that_no_prompt_fits_gives_rows_with_the_reason(bank, tmp_path: P
     reasons = [reason for gap in report.unfilled for reason in gap.reasons]
     assert reasons
     assert all("3 without pancreas" in reason for reason in reasons)
+
+
+def test_a_source_that_cannot_be_placed_is_passed_over(bodies, tmp_path: Path) -> None:
+    liver = structure("liver").id
+    (tmp_path / "labels").mkdir()
+    for name, part in (("good", slice(None)), ("cut", slice(58, 63))):
+        grid = Grid(bodies[0].anatomy[part].shape, bodies[0].grid.spacing_mm_zyx, bodies[0].grid.origin_mm_xyz)
+        labels = np.where(bodies[0].anatomy[part] == liver, liver, 0).astype(np.uint8)
+        assert name == "good" or (labels[0].any() and labels[-1].any())  # both ends of the slab cut it
+        write_nifti(tmp_path / "labels" / f"{name}.nii.gz", labels, grid)
+    ingest_images_labels(tmp_path, tmp_path / "bank", {str(liver): "liver"}, images="")
+    engine = Bank(str(tmp_path / "bank"))
+    for number in range(4):
+        request = make_request(PROMPTS[0], Preset("suite", 6.0).grid("abdomen"), f"p{number}")
+        masks = engine.draw(request)
+        assert masks.notes["source_case"] == masks.notes["nearest_case"] == "good"
+    (tmp_path / "bank" / "commits" / "good.json").unlink()
+    with pytest.raises(InvalidValueError, match="cannot be placed"):
+        Bank(str(tmp_path / "bank")).draw(request)
 
 
 def test_bad_banks_are_refused_before_anything_is_written(bank, tmp_path: Path) -> None:
