@@ -6,6 +6,7 @@ needs, and a scan that ends long before the region does. Sex, age, height and we
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -72,7 +73,8 @@ def choose(sources: Sequence[Source], subject: Prompt, lacks: frozenset[str], rn
             need="a source that shows the scan region",
             do="Ask for another region, or add sources that show it.",
         )
-    reasons = [_obstacle(source, subject, lacks) for source in sources]
+    needs = _Needs.of(subject, lacks)
+    reasons = [needs.obstacle(source) for source in sources]
     fit = [source for source, reason in zip(sources, reasons, strict=True) if reason is None]
     if not fit:
         counts = Counter(reason for reason in reasons if reason)
@@ -104,25 +106,33 @@ def _likeness(source: Source, subject: Prompt) -> float:
     return max(weight, 1e-9)
 
 
-def _obstacle(source: Source, subject: Prompt, lacks: frozenset[str]) -> str | None:
-    """Why a source cannot satisfy a subject, in words that follow a count; None if it can."""
-    there = set(source.volumes_ml)
-    for tumour in subject.tumours:
-        if tumour.site not in there:
-            return f"without {tumour.site}"
-    for name in subject.enlarged_organs:
-        if not there & _members(name):
-            return f"without {name}"
-    if not source.whole:
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What a subject needs of a source: names, each with the structures of which one suffices."""
+
+    always: tuple[tuple[str, frozenset[str]], ...]
+    of_whole: tuple[tuple[str, frozenset[str]], ...]
+    region: str | None
+
+    @classmethod
+    def of(cls, subject: Prompt, lacks: frozenset[str]) -> "_Needs":
+        """The needs of a subject; `lacks` is not asked for."""
+        always = [(str(tumour.site), frozenset({str(tumour.site)})) for tumour in subject.tumours]
+        always += [(name, frozenset(_members(name))) for name in subject.enlarged_organs]
+        absent = {entry for name in subject.absent_organs for entry in _members(name)}
+        names = [name for name in required(subject.study.region, subject.patient.sex) if name not in lacks]
+        shown = [(name, frozenset(_members(name) - absent)) for name in names]
+        return cls(tuple(always), tuple((name, members) for name, members in shown if members), subject.study.region)
+
+    def obstacle(self, source: Source) -> str | None:
+        """Why a source does not satisfy them, in words that follow a count; None if it does."""
+        there = source.volumes_ml.keys()
+        for name, members in self.always + (self.of_whole if source.whole else ()):
+            if members.isdisjoint(there):
+                return f"without {name}"
+        if source.whole and coverage(expected_z_mm(source), self.region) < _LEAST_COVERAGE:
+            return f"that end within the {self.region}"
         return None
-    absent = {entry for name in subject.absent_organs for entry in _members(name)}
-    for name in required(subject.study.region, subject.patient.sex):
-        members = _members(name) - absent
-        if members and name not in lacks and not members & there:
-            return f"without {name}"
-    if coverage(expected_z_mm(source), subject.study.region) < _LEAST_COVERAGE:
-        return f"that end within the {subject.study.region}"
-    return None
 
 
 def _members(name: str) -> set[str]:

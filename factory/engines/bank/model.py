@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from factory.engines.bank.choosing import choose, unlabelled
 from factory.engines.bank.editing import remove, resize, tidy
@@ -15,8 +15,8 @@ from factory.engines.bank.library import Library
 from factory.engines.bank.normal import cut_ids, remnants, wanted_ml
 from factory.engines.bank.outline import coarse
 from factory.engines.bank.placing import Placement, place
-from factory.engines.bank.resemblance import LATTICE, alike, canonical, organ_dice
-from factory.engines.bank.sources import Source, bank_hash, open_sources
+from factory.engines.bank.resemblance import LATTICE, alike, canonical, log_volumes, organ_dice
+from factory.engines.bank.sources import Source, open_sources
 from factory.engines.bank.surrounding import BACKGROUND, surround
 from factory.engines.base import MaskModel, Masks, Request
 from factory.engines.lesions import place_lesions
@@ -53,16 +53,19 @@ class Bank(MaskModel):
     def __init__(self, dataset: str = "") -> None:
         if not dataset:
             raise InvalidValueError(
-                "mask model bank", got="no dataset", need="bank:DATASET", do="Name the dataset to draw from."
+                "mask model bank",
+                got="no dataset",
+                need="bank:DATASET",
+                do="Name the dataset to draw from: --masks bank:DATASET.",
             )
         self._path = dataset
-        self._dataset, self._sources = open_sources(Path(dataset))
+        self._dataset, self._sources, content = open_sources(Path(dataset))
         self.unlabelled = unlabelled(self._sources)
         background = BACKGROUND.identity
         self.identity: Mapping[str, str] = {
             "name": "bank",
             "version": "1",
-            "bank": bank_hash(self._dataset.accepted()),
+            "bank": content,
             "sources": "real" if self._dataset.spec.from_patients else "synthetic",
             "background": f"{background['name']} {background['version']}",
         }
@@ -74,6 +77,10 @@ class Bank(MaskModel):
     @cached_property
     def _library(self) -> Library:
         return Library(self._dataset)
+
+    @cached_property
+    def _volumes(self) -> Float64[np.ndarray, "n 256"]:
+        return log_volumes(self._sources)
 
     @cached_property
     def _seen(self) -> dict[str, UInt8[np.ndarray, "z y x"]]:
@@ -124,8 +131,8 @@ class Bank(MaskModel):
             placement = Placement((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), measured=False)
         aligned = canonical(small, placement)
         sizes = np.bincount(drawn.ravel(), minlength=256) * grid.voxel_volume_ml
-        volumes = {entry.name: float(sizes[entry.id]) for entry in structures() if sizes[entry.id]}
-        others = [one for one in alike(volumes, self._sources, _COMPARED + 1) if one != source][:_COMPARED]
+        near = [self._sources[row] for row in alike(sizes, self._volumes, _COMPARED + 1)]
+        others = [one for one in near if one is not source][:_COMPARED]
         dice = {one.case_id: organ_dice(self._aligned(one), aligned) for one in (source, *others)}
         nearest = max(dice, key=lambda name: dice[name])
         return {

@@ -9,7 +9,7 @@ else the distance of organs on the left from those on the right how broad it is.
 
 import csv
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import numpy as np
@@ -58,6 +58,7 @@ def landmarks() -> dict[str, tuple[float, float, float]]:
     return {row["name"]: (float(row["x_mm"]), float(row["y_mm"]), float(row["z_mm"])) for row in rows}
 
 
+@lru_cache(maxsize=100_000)
 def expected_z_mm(source: Source) -> tuple[float, float]:
     """Lowest and highest edge of a source in the torso frame, guessed from what it labels; for choosing alone."""
     known = [landmarks()[name][2] for name in source.volumes_ml if name in landmarks() and name not in _LONG]

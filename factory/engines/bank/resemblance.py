@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from factory.engines.bank.placing import Placement
 from factory.engines.bank.resampling import LabelMap
 from factory.engines.bank.sources import GROUND, Source
-from manifests.anatomy import structures
+from manifests.anatomy import structure, structures
 from manifests.geometry import Grid
 
-__all__ = ["LATTICE", "alike", "canonical", "organ_dice"]
+__all__ = ["LATTICE", "alike", "canonical", "log_volumes", "organ_dice"]
 
 LATTICE = Grid((112, 52, 72), (6.0, 6.0, 6.0), (-213.0, -163.0, -337.0))
 _LEAST_VOXELS = 140
@@ -59,12 +59,23 @@ def _organs() -> Bool[np.ndarray, "256"]:
     return chosen
 
 
-def alike(volumes_ml: dict[str, float], sources: Sequence[Source], count: int) -> list[Source]:
-    """The sources whose organs are most alike in volume: by mean log ratio over shared organs, ties by id."""
-    return sorted(sources, key=lambda source: (_distance(volumes_ml, source.volumes_ml), source.case_id))[:count]
+def log_volumes(sources: Sequence[Source]) -> Float64[np.ndarray, "n 256"]:
+    """Logarithms of the volumes in ml by source and structure id; NaN where there is none, or only ground."""
+    table = np.full((len(sources), 256), np.nan)
+    for row, source in zip(table, sources, strict=True):
+        for name, volume_ml in source.volumes_ml.items():
+            if name not in GROUND:
+                row[structure(name).id] = np.log(max(volume_ml, 0.1))
+    return table
 
 
-def _distance(one: dict[str, float], other: dict[str, float]) -> float:
-    names = [name for name in one if name in other and name not in GROUND]
-    ratios = [abs(np.log(max(one[name], 0.1) / max(other[name], 0.1))) for name in names]
-    return float(np.mean(ratios)) if ratios else np.inf
+def alike(
+    volumes_ml: Float64[np.ndarray, "256"], table: Float64[np.ndarray, "n 256"], count: int
+) -> Int64[np.ndarray, " m"]:
+    """Rows of a table of log volumes that are most alike: by mean log ratio over shared organs, ties by order."""
+    shown = np.flatnonzero(volumes_ml > 0)
+    ratios = np.abs(table[:, shown] - np.log(np.maximum(volumes_ml[shown], 0.1)))
+    shared = ~np.isnan(ratios)
+    distance = np.where(shared, ratios, 0.0).sum(axis=1) / np.maximum(shared.sum(axis=1), 1)
+    distance[~shared.any(axis=1)] = np.inf
+    return np.argsort(distance, kind="stable")[:count]

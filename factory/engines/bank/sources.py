@@ -27,9 +27,9 @@ _WHOLE = 30
 _SEX_ORGANS = {"prostate": "male", "uterus": "female"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """One case of a bank, as its record describes it.
+    """One case of a bank, as its record describes it; compared by identity, so that it can be a key.
 
     Attributes:
         case_id: its id in the bank.
@@ -52,8 +52,8 @@ class Source:
     whole: bool
 
 
-def open_sources(root: Path) -> tuple[Dataset, tuple[Source, ...]]:
-    """Open a dataset as a bank; sources are sorted by case id.
+def open_sources(root: Path) -> tuple[Dataset, tuple[Source, ...], str]:
+    """Open a dataset as a bank: with its sources, sorted by case id, and its `bank_hash`.
 
     Raises:
         LocationError: if there is no dataset.
@@ -61,7 +61,8 @@ def open_sources(root: Path) -> tuple[Dataset, tuple[Source, ...]]:
         CorruptDatasetError: if a record was edited.
     """
     dataset = Dataset.open(root)
-    found = [_source(record) for record in dataset.accepted()]
+    records = dataset.accepted()
+    found = [_source(record) for record in records]
     sources = sorted((s for s in found if set(s.volumes_ml) - GROUND), key=lambda source: source.case_id)
     if not sources:
         raise InvalidValueError(
@@ -70,7 +71,7 @@ def open_sources(root: Path) -> tuple[Dataset, tuple[Source, ...]]:
             need="label maps to draw from",
             do="Ingest or build some first; see docs/bank.md.",
         )
-    return dataset, tuple(sources)
+    return dataset, tuple(sources), bank_hash(records)
 
 
 def bank_hash(records: Iterable[CaseRecord]) -> str:

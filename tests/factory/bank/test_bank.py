@@ -178,7 +178,7 @@ def test_a_source_that_cannot_be_placed_is_passed_over(bodies, tmp_path: Path) -
         write_nifti(tmp_path / "labels" / f"{name}.nii.gz", labels, grid)
     ingest_images_labels(tmp_path, tmp_path / "bank", {str(liver): "liver"}, images="")
     engine = Bank(str(tmp_path / "bank"))
-    for number in range(4):
+    for number in range(2):
         request = make_request(PROMPTS[0], Preset("suite", 6.0).grid("abdomen"), f"p{number}")
         masks = engine.draw(request)
         assert masks.notes["source_case"] == masks.notes["nearest_case"] == "good"
@@ -272,3 +272,20 @@ def test_real_label_maps_become_cases(real_data: Path, tmp_path: Path) -> None:
     records = Dataset.open(tmp_path / "cases").accepted()
     assert Counter(record.patient_id for record in records) == {"one": 2}
     assert all(len(record.structures) > 40 for record in records)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_real_maps_of_eight_organs_are_set_into_a_body(real_data: Path, tmp_path: Path) -> None:
+    folder = real_data / "masks_evalseg_multiorgan"
+    names = json.loads((folder / "labels.json").read_text())
+    (tmp_path / "maps").mkdir()
+    for case in ("55", "85", "88"):
+        shutil.copy(folder / f"case_{case}_seg.nii.gz", tmp_path / "maps")
+    ingest_images_labels(tmp_path / "maps", tmp_path / "bank", names, images="", masks="case_*_seg.nii.gz")
+    report = build(config(tmp_path / "cases", tmp_path / "bank", (PROMPTS[0], Prompt(study=ABDOMEN))))
+    assert report.complete, report.unfilled
+    for record in Dataset.open(tmp_path / "cases").accepted():
+        assert record.notes["source_case"] in {"55", "85", "88"}
+        assert len(record.structures) > 50  # the body around them
+        assert 0.3 < float(record.notes["source_dice"]) < 0.95

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from factory.engines.bank.choosing import choose, coverage, required, unlabelled, weights
 from factory.engines.bank.normal import range_ml, wanted_ml
+from factory.engines.bank.resemblance import alike, log_volumes
 from factory.engines.bank.sources import Source
 from manifests.anatomy import group, structure, structures
 from manifests.errors import InvalidValueError
@@ -119,3 +120,20 @@ def test_regions_ask_for_groups_and_members() -> None:
     plain = source("plain", segments)
     plain.volumes_ml["colon"] = 800.0
     assert set(drawn([plain], subject(), 3)) == {"plain"}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(5, 900), min_size=3, max_size=12, unique=True), st.data())
+def test_the_most_alike_source_is_the_one_with_the_same_volumes(livers: list[float], data) -> None:
+    bank = [source(f"s{i}") for i in range(len(livers))]
+    for one, liver in zip(bank, livers, strict=True):
+        one.volumes_ml["liver"] = liver
+    bank.append(source("other"))
+    bank[-1].volumes_ml.clear()
+    table = log_volumes(bank)
+    row = data.draw(st.integers(0, len(livers) - 1))
+    found = alike(np.nan_to_num(np.exp(table[row])), table, len(bank))
+    assert found[0] == row
+    assert found[-1] == len(livers)  # what shares no organ comes last
+    away = [abs(np.log(livers[i] / livers[row])) for i in found[:-1]]
+    assert np.allclose(away, sorted(away))
