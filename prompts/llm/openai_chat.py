@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,6 +27,7 @@ from prompts.llm.chat import (
     TransientChatError,
 )
 from prompts.llm.completion import read_completion
+from prompts.llm.lanes import Lanes
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -116,13 +118,18 @@ class OpenAIChat:
     def __init__(self, model: str, base_url: str | None = None, timeout_s: float = 120.0) -> None:
         url = default_url(base_url)
         self.name, self.endpoint, self.timeout_s = model, endpoint_of(url), timeout_s
-        self.client = _client(url, timeout_s)
+        self._lanes = Lanes(_maker(url, timeout_s))
         self._dialect = Dialect()
         self._raw = _response_type()
 
     def __repr__(self) -> str:
         """Name and host, nothing of the client."""
         return f"OpenAIChat({self.name!r}, {self.endpoint!r})"
+
+    @property
+    def client(self) -> "AsyncOpenAI":
+        """One of the clients, for what is asked rarely."""
+        return self._lanes.first
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Answer one request once.
@@ -146,18 +153,19 @@ class OpenAIChat:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self.client.close()
+        await self._lanes.aclose()
 
     async def _attempt(self, request: ChatRequest, dialect: Dialect) -> Completion:
         import openai
 
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self.timeout_s):  # the client's own limit is between bytes, not for the whole
-                # the typed method would walk through each message and the schema, and parse an answer that we read ourselves
-                raw = await self.client.post(
-                    "/chat/completions", cast_to=self._raw, body=request_body(request, dialect)
-                )
+            with self._lanes.place() as client:
+                async with asyncio.timeout(
+                    self.timeout_s
+                ):  # the client's own limit is between bytes, not for the whole
+                    # the typed method would walk through each message and the schema, and parse an answer that we read ourselves
+                    raw = await client.post("/chat/completions", cast_to=self._raw, body=request_body(request, dialect))
         except (TimeoutError, openai.APITimeoutError):
             raise TransientChatError(f"no answer within {self.timeout_s:g} s", maybe_paid=True) from None
         except openai.APIStatusError as error:
@@ -179,9 +187,10 @@ class _ComplaintError(ChatError):
         self.complaint = complaint
 
 
-def _client(url: str, timeout_s: float) -> "AsyncOpenAI":
+def _maker(url: str, timeout_s: float) -> Callable[[], "AsyncOpenAI"]:
+    """Return what makes a client; all of them share the certificates, which take long to load."""
     try:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     except ImportError as error:
         raise MissingDependencyError(
             "--llm openai", got="no `openai` package", need="openai>=3.0", do="pip install 'ct-factory[openai]'"
@@ -191,7 +200,19 @@ def _client(url: str, timeout_s: float) -> "AsyncOpenAI":
         raise InvalidValueError(
             "OPENAI_API_KEY", got="nothing", need="a key for the default server", do="Set it, or give --base-url."
         )
-    return AsyncOpenAI(api_key=key or "none", base_url=url, timeout=timeout_s, max_retries=0)
+    trusted = _certificates()
+
+    def make() -> AsyncOpenAI:
+        transport = DefaultAsyncHttpxClient(verify=trusted)
+        return AsyncOpenAI(api_key=key or "none", base_url=url, timeout=timeout_s, max_retries=0, http_client=transport)
+
+    return make
+
+
+def _certificates() -> Any:
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def _response_type() -> type[Any]:
