@@ -4,17 +4,23 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Age", "read_age"]
+__all__ = ["NO_LETTER", "Age", "names_a_tracer", "read_age"]
 
 _PER_YEAR = {"y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
 _PERSON = r"(?:man|woman|male|female|lady|gentleman|boy|girl|patient)"
+# what follows the letter of an instrument's size, of a number of months or of a radionuclide: "10 F sheath", "18F-FDG"
+NO_LETTER = (
+    r"(?!\s?(?i:catheter|french|drain|sheath|pigtail|stent|needle|tube|guid|foley|introducer|after|post\w*|follow\w*|later|pet\b|choline|dopa)"
+    r"|[-\u2013\s]?\d|\W{0,3}(?i:FDG|fluor)|[-\u2013]\w|\])"
+)
+_TRACER = re.compile(r"\bpet\b|fdg|fluoro|tracer|\bsuv|psma|scintigra", re.IGNORECASE)
 # the number comes first: such a pattern is found fast; what stands before it is looked at afterwards
 _NUMBER_FIRST = re.compile(
     r"(?P<value>\d{1,3}(?:\.\d{1,2})?)(?:[\s-]{0,3}(?:"
     r"(?P<unit>[yY](?:ears?|EARS?|rs?|RS?)?|[mM](?:onths?|ONTHS?|o)|[wW](?:eeks?|ks?)|[dD]ays?)\.?[\s-]{0,3}(?:[oO](?i:ld)\b|(?i:of\s+age)\b)"
     r"|(?P<short>[yY]\.?\s?/?\s?[oO]\.?)(?![a-zA-Z])"
     rf"|(?:[yY]|(?i:years?|yrs?))(?=,?\s(?i:(?:fe)?male)\b)|(?i:year|yr)s?[\s-](?=(?i:(?:\w{{1,20}}\s)?{_PERSON})\b))"
-    r"|(?P<letter>\s?[-/]?\s?(?=[MF]\b(?!\s?(?i:catheter|french|drain|sheath|pigtail|stent|needle|tube|guid)|[-\s]?\d|-?\s?FDG|-[A-Z]))))"
+    rf"|(?P<letter>\s?[-/]?\s?(?=[MF]\b{NO_LETTER})))"
 )
 _WORD_FIRST = re.compile(
     r"\bage[d:]?\s{0,3}(?:of\s+|is\s+|:\s*|was\s+)?(?P<value>\d{1,3}(?:\.\d{1,2})?)(?![\d.]*\s?(?:cm|mm|%|kg|days|weeks|months|-|to\b|\d|and\b))",
@@ -48,7 +54,9 @@ def read_age(text: str, lower: str) -> Age | None:
     for found in sorted(_candidates(text, lower), key=lambda match: match.start()):
         groups = found.groupdict()
         value = groups["value"] or groups.get("years") or ""
-        if groups.get("letter") is not None and (len(value) != 2 or text[found.start() - 1 : found.start()].isalpha()):
+        if groups.get("letter") is not None and (
+            len(value) != 2 or text[found.start() - 1 : found.start()].isalpha() or names_a_tracer(value, text)
+        ):
             continue
         before = text[max(0, found.start() - 30) : found.start()]
         if (before[-1:] in _BEFORE and before) or _NOT_THE_AGE.search(before) or _SEVERAL.match(text, found.end()):
@@ -57,6 +65,11 @@ def read_age(text: str, lower: str) -> Age | None:
         if years <= 120:
             return Age(round(years, 2), found.start(), found.end())
     return None
+
+
+def names_a_tracer(number: str, text: str) -> bool:
+    """Tell whether "18F" is fluorine in a text on nuclear medicine, and no woman of 18."""
+    return number.strip() == "18" and _TRACER.search(text) is not None
 
 
 def _candidates(text: str, lower: str) -> Iterator[re.Match[str]]:

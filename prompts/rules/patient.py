@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from prompts.rules.ages import read_age
+from prompts.rules.ages import NO_LETTER, names_a_tracer, read_age
 from prompts.rules.clauses import Clause
 from prompts.rules.draft import Draft
 from prompts.rules.gazetteer import Mention
@@ -30,11 +30,25 @@ _RACE_LABEL = re.compile(r"\b(?:race|ethnicity)\s{0,2}(?:[:=]|is)?\s{0,2}$", re.
 _CLEAR_RACES = ("caucasian", "african american", "african-american", "black or african american", "of other race")
 _SHORT_SEX = re.compile(
     r"(?:\b[sS]ex\s{0,2}[:=]?\s{0,2}|\b[gG]ender\s{0,2}[:=]?\s{0,2}"
-    r"|(?<![\w.,])\d{2,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,2})(?P<sex>[MF])\b(?!\s?(?:catheter|french|drain|sheath|pigtail|stent|needle|tube|guid)|[-\s.]?\d|-?\s?FDG|-[A-Z])"
+    r"|(?<![\w.,])\d{2,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,2})(?P<sex>[MF])\b(?!\.\d)"
+    rf"{NO_LETTER}"
     r"|\b(?P<first>[MF])(?!-?18\b)\s?[-/,]\s?\d{1,3}(?!\d|[.,]?\d|\s?(?:cm|mm))"
 )
 _OTHER_PERSON = re.compile(
-    r"\b(?:mother|father|sister|brother|wife|husband|donor|son|daughter|doctor|physician|surgeon)\b", re.IGNORECASE
+    r"\b(?:(?:grand)?(?:mother|father|son|daughter)|sister|brother|wife|husband|spouse|donor|aunt|uncle|cousin|nephew|niece|doctor|physician|surgeon"
+    r"|radiologist|consultant|technologist|nurse|resident|referr(?:er|ing|ed\sby)|ref|reported\sby|reviewed\sby|signed|dictated|dr|md)\b",
+    re.IGNORECASE,
+)
+_TITLES = ("mr", "mrs", "ms")
+_TITLED = re.compile(r"\.?\s{1,2}[A-Z]|\.?\s?$")
+_NO_PERSON_AFTER = re.compile(
+    r"[\s-]{1,2}(?:f(?:o)?etus|f(?:o)?etal|infant\stwin|donor|catheter|connector|pelvis|pattern|partner|relatives?|cousin|urethra|genital\w*|windermere|scouts?|bundle|purkinje"
+    r"|2\b|2/|neu\b)|2\b|/(?:her|his|she)\b",
+    re.IGNORECASE,
+)
+_NO_PERSON_BEFORE = re.compile(r"\b(?:f(?:o)?etus|bundle)\s(?:\w+\s){0,2}$|(?:\bhe|\bhis|\bhim)/$", re.IGNORECASE)
+_LABEL = re.compile(
+    r"\b(?:panels?|fig\w*|images?|series|slices?|parts?|level|type|grade|id|no)\W{0,3}(?:\d{1,3}\s?)?$", re.IGNORECASE
 )
 
 
@@ -43,34 +57,59 @@ def read_patient(draft: Draft, parts: Sequence[Clause]) -> None:
     age = read_age(draft.text, draft.lower)
     if age is not None:
         draft.state("patient.age_years", age.years, (age.start, age.end))
+    others = {part.sentence for part in parts if _OTHER_PERSON.search(part.text)}
     mentions = [
-        m._replace(start=m.start + part.start, end=m.end + part.start)
+        (m._replace(start=m.start + part.start, end=m.end + part.start), part.sentence)
         for part in parts
-        if part.personal and not _OTHER_PERSON.search(part.text)
+        if part.personal
         for m in part.mentions
     ]
-    _read_sex(draft, mentions)
-    _read_race(draft, mentions)
+    _read_sex(draft, mentions, others)
+    _read_race(draft, [m for m, sentence in mentions if sentence not in others])
     _read_body(draft)
 
 
-def _read_sex(draft: Draft, mentions: Sequence[Mention]) -> None:
-    """A noun for the patient beside the age, else the only sex that nouns, letters or pronouns name."""
-    nouns = [m for m in mentions if m.means.sex]
+def _read_sex(draft: Draft, mentions: Sequence[tuple[Mention, int]], others: set[int]) -> None:
+    """A noun for the patient beside the age, else the only sex that nouns, letters or pronouns name.
+
+    `others` are the sentences that speak of somebody else: only a noun beside the age counts there, and a pronoun
+    after them may be of that person.
+    """
+    named = [(m, sentence) for m, sentence in mentions if m.means.sex and _names_patient(draft.text, m)]
+    nouns = [m for m, sentence in named if sentence not in others]
     age_end = draft.spans.get("patient.age_years", (0, -1000))[1]
-    beside = [m for m in nouns if -4 <= m.start - age_end <= 40]
+    beside = [m for m, _ in named if -4 <= m.start - age_end <= 40]
     for pool in (beside, nouns):
         if len({m.means.sex for m in pool}) == 1:
             draft.state("patient.sex", pool[0].means.sex, (pool[0].start, pool[0].end))
     if nouns:
         return
-    short = _SHORT_SEX.search(draft.text) if _LETTER.search(draft.text) else None
+    letters = _SHORT_SEX.finditer(draft.text) if _LETTER.search(draft.text) else iter(())
+    short = next((found for found in letters if not names_a_tracer(found[0][:2], draft.text)), None)
+    if short and (
+        _LABEL.search(draft.text, max(0, short.start() - 12), short.start())
+        or names_a_tracer(re.sub(r"\D", "", short[0]), draft.text)
+    ):
+        short = None
     if short:
         name = "sex" if short["sex"] else "first"
         draft.state("patient.sex", {"M": "male", "F": "female"}[short[name]], short.span(name))
-    pronouns = [m for m in mentions if m.means.pronoun]
+    pronouns = [
+        m
+        for m, sentence in mentions
+        if m.means.pronoun and others.isdisjoint((sentence, sentence - 1)) and _names_patient(draft.text, m)
+    ]
     if len({m.means.pronoun for m in pronouns}) == 1:
         draft.state("patient.sex", pronouns[0].means.pronoun, (pronouns[0].start, pronouns[0].end))
+
+
+def _names_patient(text: str, mention: Mention) -> bool:
+    """Tell whether a word of sex is one here: no magnetic resonance (MR), sclerosis (MS), HER-2, bundle of His."""
+    if mention.text.lower() in _TITLES:
+        return mention.text.istitle() and _TITLED.match(text, mention.end) is not None
+    if _NO_PERSON_AFTER.match(text, mention.end):
+        return False
+    return not _NO_PERSON_BEFORE.search(text, max(0, mention.start - 24), mention.start)
 
 
 def _read_race(draft: Draft, mentions: Sequence[Mention]) -> None:
