@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from prompts.extract import make_reject, make_row
 from prompts.extraction import Extraction
-from prompts.grounding import ground
+from prompts.grounding import GROUNDING_VERSION, ground, may_be_english
 from prompts.llm.agreement import disagreements
 from prompts.llm.answer import Answer
 from prompts.llm.chat import ChatError, ChatRequest, RateLimitedError, RefusedRequestError
@@ -50,7 +50,7 @@ class ModelSettings:
     @property
     def extractor(self) -> str:
         """Name of the extractor in the rows."""
-        return f"{self.backend}:{self.model}/{INSTRUCTIONS_VERSION}"
+        return f"{self.backend}:{self.model}/{INSTRUCTIONS_VERSION}/{GROUNDING_VERSION}"
 
     def first(self, report: Report) -> ChatRequest:
         """Make the request that opens the conversation about a report."""
@@ -93,8 +93,10 @@ async def _read(report: Report, number: int, settings: ModelSettings, ask: Ask) 
 
 
 def _compared(text: str, answer: Answer) -> Extraction:
-    """Ground an answer, and flag where the rules read the text differently."""
+    """Ground an answer, and flag where the rules, which read English alone, read the text differently."""
     found = ground(text, answer)
+    if not may_be_english(text):
+        return found
     return replace(found, flags=found.flags + disagreements(extract(text).prompt, found.prompt))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prompts.extract import audited, make_reject, make_row, read_by_rules
 from prompts.extraction import Extraction
-from prompts.grounding import verify
+from prompts.grounding import may_be_english, verify
 from prompts.rules import RULES_VERSION, extract
 from prompts.schema import Patient, Prompt, Study, Tumour
 from prompts.sources import Report, Stated, report_hash
@@ -129,3 +129,8 @@ def test_rejects_say_where(source: str, row: int, label: str) -> None:
     reject = make_reject(Report(source, TEXT), 9, "refusal")
     assert (reject.source, reject.row, reject.reason) == (source.partition("#")[0], row, "refusal")
     assert reject.id.endswith(label)
+
+
+def test_the_rules_judge_no_foreign_report() -> None:
+    assert may_be_english("A 63-year-old woman with a mass in the left kidney.")
+    assert not may_be_english("Une femme de 63 ans avec une tumeur du rein gauche et des lésions dans le foie.")

@@ -198,7 +198,7 @@ def test_texts_are_stored_only_where_asked(extract: Extract, tmp_path: Path) -> 
         assert [row.report_text for row in rows_of(tmp_path)] == [None] * 3
         extract(reports, server.url, "--keep-text")
     assert [row.report_text for row in rows_of(tmp_path)] == reports
-    assert {row.extractor for row in rows_of(tmp_path)} == {"openai:m/extract-1"}
+    assert {row.extractor for row in rows_of(tmp_path)} == {"openai:m/extract-1/grounding-1"}
 
 
 def test_a_disagreement_with_the_rules_is_a_flag(extract: Extract, tmp_path: Path) -> None:
