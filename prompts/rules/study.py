@@ -29,6 +29,13 @@ _COMPARED = re.compile(r"\b(?:compar\w+|dated|previous|prior|together\swith)\b",
 _OTHER_SCAN = re.compile(
     r"\b(?:previous|prior(?!\sto)|earlier|recommend\w*|old\s(?:ct|scan|pet|exam\w*|study))\b", re.IGNORECASE
 )
+_ANGIOGRAPHY = re.compile(r"angio|cta", re.IGNORECASE)
+_PULMONARY_VESSELS = re.compile(
+    r"pulmonary\W{1,2}(?:(?:ct|cta|computed)\b|(?:trunk|arter|embol|thrombo|vein|vascul|angio))|\bemboli(?:sm|sation)?\b"
+)
+_VENOUS_BEFORE = re.compile(r"(?:portal|venous|delayed)[\s-]phase\W{1,3}$", re.IGNORECASE)
+_VENOUS_AFTER = re.compile(r"[\s,:(\u2013-]{1,4}(?:portal|venous|delayed|late)[\s-](?:venous\s)?phase", re.IGNORECASE)
+_SYSTEMIC = re.compile(r"aort|coronar|carotid|renal arter|mesenteric|iliac|femoral|celiac|coeliac|subclavian")
 _SPANS = {"arterial": (15, 45), "portal_venous": (55, 110), "delayed": (150, 1800)}
 _PARTS = {
     "chest": {"chest"},
@@ -47,12 +54,13 @@ def read_study(draft: Draft, parts: Sequence[Clause]) -> None:
 
 
 def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
+    lower = draft.lower
     parts = [part for part in parts if not _OTHER_SCAN.search(part.text)]
     found = [
         (m.means.contrast_phase, (part.start + m.start, part.start + m.end))
         for part in parts
         for m in part.mentions
-        if m.means.contrast_phase
+        if m.means.contrast_phase and not _other_vessels(part, m, lower)
     ]
     given = [(part, match) for part in parts if "contrast" in part.text for match in _NOT_GIVEN.finditer(part.text)]
     if given:
@@ -70,6 +78,19 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         return
     phase = stated.pop()
     draft.state("study.contrast_phase", phase, next(span for name, span in found if name == phase))
+
+
+def _other_vessels(part: Clause, mention: Mention, lower: str) -> bool:
+    """Tell whether a CT angiography is that of pulmonary vessels, or an earlier one, or timed for veins."""
+    if not _ANGIOGRAPHY.search(mention.text):
+        return False
+    compared = _COMPARED.search(part.text)
+    if compared is not None and compared.start() < mention.start:
+        return True
+    before, after = part.text[max(0, mention.start - 30) : mention.start], part.text[mention.end :]
+    if _VENOUS_BEFORE.search(before) or _VENOUS_AFTER.match(after):
+        return True
+    return _PULMONARY_VESSELS.search(lower) is not None and _SYSTEMIC.search(lower) is None
 
 
 def _delays(text: str) -> list[tuple[str, tuple[int, int]]]:
