@@ -19,7 +19,7 @@ _NUMBER_FIRST = re.compile(
     r"(?P<value>\d{1,3}(?:\.\d{1,2})?)(?:[\s-]{0,3}(?:"
     r"(?P<unit>[yY](?:ears?|EARS?|rs?|RS?)?|[mM](?:onths?|ONTHS?|o)|[wW](?:eeks?|ks?)|[dD]ays?)\.?[\s-]{0,3}(?:[oO](?i:ld)\b|(?i:of\s+age)\b)"
     r"|(?P<short>[yY]\.?\s?/?\s?[oO]\.?)(?![a-zA-Z])"
-    rf"|(?:[yY]|(?i:years?|yrs?))(?=,?\s(?i:(?:fe)?male)\b)|(?i:year|yr)s?[\s-](?=(?i:(?:\w{{1,20}}\s)?{_PERSON})\b))"
+    rf"|(?:[yY]|(?i:years?|yrs?))(?=,?\s(?i:(?:fe)?male)\b|\s?/\s?[MF]\b)|(?i:year|yr)s?[\s-](?=(?i:(?:\w{{1,20}}\s)?{_PERSON})\b))"
     rf"|(?P<letter>\s?[-/]?\s?(?=[MF]\b{NO_LETTER})))"
 )
 _WORD_FIRST = re.compile(
@@ -28,9 +28,9 @@ _WORD_FIRST = re.compile(
 )
 _SEX_FIRST = re.compile(
     r"\b[MF](?!-?18\b)\s?[-/,]\s?(?P<value>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
-    r"|\b(?i:man|woman|male|female|lady|gentleman|patient|pt)[,:]\s?(?:aged\s)?(?P<years>\d{2})(?=\s?(?:[,;.]|(?i:y|years?|yrs?)\b)(?!\d))"
+    r"|\b(?i:man|woman|male|female|lady|gentleman|patient|pt|Mrs?\.?\s[A-Z][\w.]{0,15})[,:]\s?(?:aged\s)?(?P<years>\d{2})(?=\s?(?:[,;.]|(?i:y|years?|yrs?)\b)(?!\d))"
 )
-_PEOPLE = ("man,", "man:", "male,", "male:", "lady,", "lady:", "patient,", "patient:", "pt,", "pt:")
+_PEOPLE = ("man,", "man:", "male,", "male:", "lady,", "lady:", "patient,", "patient:", "pt,", "pt:", "mr")
 _LETTER = re.compile(r"[MF]\b")
 _BEFORE = frozenset("0123456789.,/-")
 _NOT_THE_AGE = re.compile(
@@ -38,7 +38,10 @@ _NOT_THE_AGE = re.compile(
     r"donor|aunt|uncle|deviations?\s+for|scan\s+at|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~]|\d\s?(?:to|and))\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
     re.IGNORECASE,
 )
-_SEVERAL = re.compile(r"[\s,]{0,2}(?:patients|men|women|children|subjects|cohort)\b", re.IGNORECASE)
+_SEVERAL = re.compile(
+    r"[\s,-]{0,2}(?:patients|men|women|children|subjects|cohort|ct|scans?|exam\w*|study|films?|fracture|infarct\w*|stroke|(?:on|at)\s(?:the\s)?(?:previous|prior|last|first))\b",
+    re.IGNORECASE,
+)
 
 
 class Age(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from prompts.rules.gazetteer import Mention, Words, words_of
 
-__all__ = ["Clause", "clauses"]
+__all__ = ["Clause", "body_end", "clauses"]
 
 _HEADINGS = {
     "history": (
@@ -114,6 +114,8 @@ _ABBREVIATIONS = frozenset(
 _TITLES = ("dr", "mr", "mrs", "ms", "prof", "st", "fig", "figs", "al", "vs")
 _CAPITAL = re.compile(r"\s{1,3}[A-Z][a-z]")
 _TOPIC = re.compile(r"[\W_]{0,12}([A-Za-z][A-Za-z /&,'-]{2,48}?)\s{0,2}(?::|\s[-\u2013]\s)")
+_KEYWORDS = re.compile(r"\bkey\s?words?\s?:[^.]{0,2000}\.?\s*$", re.IGNORECASE)
+_LIST = re.compile(r"[a-z][^,.:;?!A-Z]{1,60}(?:,\s{0,3}[^,.:;?!A-Z]{1,60}){3,200},?\s*")
 _LONGEST = 1500
 
 
@@ -152,6 +154,18 @@ class Clause:
     def mentions(self) -> tuple[Mention, ...]:
         """The known phrases of the clause, in reading order."""
         return self.words.mentions
+
+
+def body_end(text: str) -> int:
+    """Where a list of keywords begins that archives put behind a text ("... sinus.radiology, mass, male"), else the end."""
+    if "," not in text:
+        return len(text)
+    if "eyword" in text or "EYWORD" in text or "ey word" in text:
+        found = _KEYWORDS.search(text)
+        if found:
+            return found.start()
+    last = max(text.rfind(stop) for stop in ".?!") + 1
+    return last if last and text[last : last + 1].islower() and _LIST.fullmatch(text, last) else len(text)
 
 
 def clauses(text: str) -> list[Clause]:

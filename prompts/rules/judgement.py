@@ -28,6 +28,10 @@ _APPOSED = re.compile(
     r"\s?(?:in\s+the\s[\w\s]{3,40})?[\s,]{0,2}[(:,\u2013-]\s?(?:likely\s|probable\s|probably\s|known\s|presumed\s|a\s|an\s|the\s|most\s|=\s){0,3}",
     re.IGNORECASE,
 )
+_NAMED_AT_LAST = re.compile(
+    r"(?:[^,;.]|(?<=\d)\.(?=\d)){0,80},\s(?:an?|likely|probably|presumably|most\slikely)\s(?:an?\s)?(?:[\w-]{3,20}\s){0,2}",
+    re.IGNORECASE,
+)
 _SPREAD = ("metasta", "secondar", "mets", "met", "deposit", "oligomet")
 
 
@@ -95,7 +99,17 @@ def _is_judged(part: Clause, mention: Mention, other: Mention) -> bool:
     between = part.text[mention.end : other.start]
     if _APPOSED.fullmatch(between):
         return not part.text[other.end : other.end + 3].lstrip().startswith("?")
-    return _linked(part, other, mention.end)
+    return _linked(part, other, mention.end) or _named_at_last(part, mention, other)
+
+
+def _named_at_last(part: Clause, mention: Mention, other: Mention) -> bool:
+    """Tell whether a clause ends in what a mass is ("a 2 cm mass with fatty density, a typical adenoma")."""
+    if mention.means.tumour != "mass" or part.text[other.end :].strip(" .)\n\"'"):
+        return False
+    between = [m for m in part.mentions if mention.end <= m.start < other.start]
+    if any(m.means.place is not None or m.means.tumour or m.means.measured == "other" for m in between):
+        return False
+    return _NAMED_AT_LAST.fullmatch(part.text, mention.end, other.start) is not None
 
 
 def _linked(part: Clause, other: Mention, low: int) -> bool:

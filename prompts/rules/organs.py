@@ -14,7 +14,7 @@ __all__ = ["Organ", "read_organs"]
 
 _SIZED = re.compile(r"\b(?:sizes?|dimensions?|volume)\b", re.IGNORECASE)
 _LINK = re.compile(
-    r"(?:'s)?:?\s{0,3}(?:gland\s+)?(?:sizes?\s+|dimensions?\s+|volume\s+)?(?:is|are|was|were|appears?|has\s+been|have\s+been)?\s{0,3}(?:(?:slightly|mildly|moderately|markedly|grossly|diffusely"
+    r"(?:'s)?:?\s{0,3}(?:gland\s+)?(?:(?:measur(?:es|ing)|is|spans)?\s?(?:about\s)?\d{1,3}(?:\.\d{1,2})?\s?[cm]m[\s,]{1,2}(?:and\s)?)?(?:sizes?\s+|dimensions?\s+|volume\s+)?(?:is|are|was|were|appears?|has\s+been|have\s+been)?\s{0,3}(?:(?:slightly|mildly|moderately|markedly|grossly|diffusely"
     r"|massively|surgically|congenitally|also|to\s+be|significantly|severely|minimally|hugely)\s+){0,3}",
     re.IGNORECASE,
 )
@@ -28,6 +28,12 @@ _NO_ORGAN = re.compile(
 _LATER = re.compile(
     r"\b(?:planned|scheduled|underwent|undergo|will|candidate|subsequent(?:ly)?|before|prior\s+to|for)\b[^.;]{0,40}$",
     re.IGNORECASE,
+)
+_AND = re.compile(r"\s(?:and|&)\s(?:the\s)?")
+_PLURAL = re.compile(r"\s(?:are|were|have|appear|both|sizes|dimensions|enlarged|increased)\b")
+_ALONE = re.compile(r"(?:^|[.;:\u2022\"]|\bboth)\s*(?:the\s)?$", re.IGNORECASE)
+_MAY_GROW = frozenset(
+    ("liver", "spleen", "kidney", "pancreas", "adrenal_gland", "heart", "thyroid_gland", "prostate", "uterus")
 )
 _SIDE = re.compile(r"\b(left|right|bilateral|lt|rt)\b")
 _SIDE_NAMES = {"lt": "left", "rt": "right"}
@@ -95,8 +101,26 @@ def _states(part: Clause) -> Iterator[tuple[str, Organ]]:
             continue
         if not linked or _NO_ORGAN.match(part.text, place.end):
             continue
+        stated = state.text.lower() == "enlarged"  # a prompt's own words may name any structure
+        if kind != "absent" and not stated and re.sub(r"_(?:left|right)$", "", names) not in _MAY_GROW:
+            continue
         span = (part.start + before.start, part.start + after.end)
         yield kind, Organ(_with_side(part, place, names), span)
+        if place is before and (other := _coordinated(part, place)) is not None:
+            first = part.start + other.start
+            yield kind, Organ(_with_side(part, other, other.means.place or ""), (first, span[1]))
+
+
+def _coordinated(part: Clause, place: Mention) -> Mention | None:
+    """The place that "and" joins to one which a plural or a bare state is said of ("liver and spleen are enlarged")."""
+    if not _PLURAL.match(part.text, place.end):
+        return None
+    joined = [m for m in part.mentions if m.means.place and m.end < place.start]
+    if not joined or joined[-1].means.tumour or joined[-1].means.place == "?":
+        return None
+    before = part.text[: joined[-1].start]
+    linked = _AND.fullmatch(part.text, joined[-1].end, place.start) is not None
+    return joined[-1] if linked and _ALONE.search(before) else None
 
 
 def _refused(part: Clause, state: Mention) -> bool:

@@ -30,7 +30,7 @@ _RACE_LABEL = re.compile(r"\b(?:race|ethnicity)\s{0,2}(?:[:=]|is)?\s{0,2}$", re.
 _CLEAR_RACES = ("caucasian", "african american", "african-american", "black or african american", "of other race")
 _SHORT_SEX = re.compile(
     r"(?:\b[sS]ex\s{0,2}[:=]?\s{0,2}|\b[gG]ender\s{0,2}[:=]?\s{0,2}"
-    r"|(?<![\w.,])\d{2,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,2})(?P<sex>[MF])\b(?!\.\d)"
+    r"|(?<![\w.,])\d{2,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,3})(?P<sex>[MF])\b(?!\.\d)"
     rf"{NO_LETTER}"
     r"|\b(?P<first>[MF])(?!-?18\b)\s?[-/,]\s?\d{1,3}(?!\d|[.,]?\d|\s?(?:cm|mm))"
 )
@@ -42,7 +42,7 @@ _OTHER_PERSON = re.compile(
 _TITLES = ("mr", "mrs", "ms")
 _TITLED = re.compile(r"\.?\s{1,2}[A-Z]|\.?\s?$")
 _NO_PERSON_AFTER = re.compile(
-    r"[\s-]{1,2}(?:f(?:o)?etus|f(?:o)?etal|infant\stwin|donor|catheter|connector|pelvis|pattern|partner|relatives?|cousin|urethra|genital\w*|windermere|scouts?|bundle|purkinje"
+    r"[\s-]{1,2}(?:f(?:o)?etus|f(?:o)?etal|infant\stwin|donor|catheter|connector|pelvis|pattern|partner|relatives?|cousin|urethra|genital\w*|windermere|scouts?|ward|medical|surgical|unit|bundle|purkinje"
     r"|2\b|2/|neu\b)|2\b|/(?:her|his|she)\b",
     re.IGNORECASE,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from manifests.errors import InputError
 from prompts.extraction import Dropped, Extraction
-from prompts.rules.clauses import clauses
+from prompts.rules.clauses import body_end, clauses
 from prompts.rules.draft import Draft
 from prompts.rules.findings import Finding
 from prompts.rules.gazetteer import lowered
@@ -28,6 +28,7 @@ RULES_VERSION = "rules-3"
 
 def extract(text: str) -> Extraction:
     """Read a text; an empty one states nothing."""
+    text = text[: body_end(text)]
     parts = clauses(text)
     draft = Draft(text, lowered(text))
     read_patient(draft, parts)

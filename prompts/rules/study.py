@@ -20,7 +20,7 @@ _DELAY = re.compile(
     re.IGNORECASE,
 )
 _NOT_GIVEN = re.compile(
-    r"\bcontrast(?:\s(?:material|agent|medium|media|substance))?\s(?:(?:is|was|were|are|could|has|have|been|be)\s){0,3}not\s(?:been\s|be\s)?(?:given|used|administered|injected|applied)"
+    r"(?<!oral\s)(?<!rectal\s)(?<!enteric\s)\bcontrast(?:\s(?:material|agent|medium|media|substance))?\s(?:(?:is|was|were|are|could|has|have|been|be)\s){0,3}not\s(?:been\s|be\s)?(?:given|used|administered|injected|applied)"
     r"|\bwithout\s(?:the\s)?(?:any\s)?(?:use\sof\s|administration\sof\s|giving\s|administering\s|injection\sof\s)?(?:any\s)?(?:intravenous\s|iv\s|i\.v\.\s)?contrast\b(?!\s(?:\w+\s)?(?:uptake|enhancement|extravasation|filling|leak))"
     r"|\bno\s(?:intravenous\s|iv\s|i\.v\.\s)?contrast(?:\s(?:material|agent|medium|media))?\s(?:was|were|is|has)",
     re.IGNORECASE,
@@ -36,6 +36,9 @@ _PULMONARY_VESSELS = re.compile(
 _VENOUS_BEFORE = re.compile(r"(?:portal|venous|delayed)[\s-]phase\W{1,3}$", re.IGNORECASE)
 _VENOUS_AFTER = re.compile(r"[\s,:(\u2013-]{1,4}(?:portal|venous|delayed|late)[\s-](?:venous\s)?phase", re.IGNORECASE)
 _SYSTEMIC = re.compile(r"aort|coronar|carotid|renal arter|mesenteric|iliac|femoral|celiac|coeliac|subclavian")
+_NOT_MADE = re.compile(
+    r"[^,;.]{0,40}\b(?:was|were)\snot\s(?:obtained|acquired|performed|made|done|available)\b", re.IGNORECASE
+)
 _SPANS = {"arterial": (15, 45), "portal_venous": (55, 110), "delayed": (150, 1800)}
 _PARTS = {
     "chest": {"chest"},
@@ -60,7 +63,7 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         (m.means.contrast_phase, (part.start + m.start, part.start + m.end))
         for part in parts
         for m in part.mentions
-        if m.means.contrast_phase and not _other_vessels(part, m, lower)
+        if m.means.contrast_phase and not _other_vessels(part, m, lower) and not _NOT_MADE.match(part.text, m.end)
     ]
     given = [(part, match) for part in parts if "contrast" in part.text for match in _NOT_GIVEN.finditer(part.text)]
     if given:

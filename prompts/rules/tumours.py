@@ -25,7 +25,7 @@ _NUMBERED = re.compile(
     r"\b(?:segments?|levels?|stage|grade|case|figure|fig|type|bosniak|rads|no|day|week|phase)\W{0,3}$", re.IGNORECASE
 )
 _SIZE = re.compile(r"\d{1,3}(?:\.\d{1,3})?[\s-]?[cm]m\b", re.IGNORECASE)
-_STAGE_LINE = re.compile(r"[\W_]{0,8}(?:TNM|stag(?:e|ing))\b", re.IGNORECASE)
+_STAGE_LINE = re.compile(r"[\W_]{0,8}(?:(?:TNM|stag(?:e|ing))\b|y?[cp]T[0-4])", re.IGNORECASE)
 _PHRASE = re.compile(r"[\w\s-]*")
 _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
 _MOST = 40  # findings; more are a list of something else

@@ -151,7 +151,7 @@ ORGANS = {
     "Prior left adrenalectomy": (("adrenal_gland_left",), ()),
     "enlarged thyroid": ((), ("thyroid_gland",)),
     "The right kidney is absent": (("kidney_right",), ()),
-    "liver measures 18 cm and is enlarged": ((), ()),
+    "liver measures 18 cm and is enlarged": ((), ("liver",)),
     "Total gastrectomy": (("stomach",), ()),
     "Patient after splenectomy": (("spleen",), ()),
     "subtotal gastrectomy": ((), ()),
