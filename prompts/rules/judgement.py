@@ -1,12 +1,13 @@
 """What a report finally calls a mass: an abscess, a cyst, a metastasis is no primary tumour."""
 
 import re
+from collections.abc import Sequence
 
 from prompts.rules.clauses import Clause
 from prompts.rules.gazetteer import Mention
 from prompts.rules.negation import denied
 
-__all__ = ["called_something_else", "goes_on", "judged_later"]
+__all__ = ["called_something_else", "goes_on", "judged_later", "titled_otherwise"]
 
 _SUBJECT = re.compile(
     r"[\W_]{0,8}(?P<opening>[A-Za-z][^,.;]{1,60},\s)?(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
@@ -20,7 +21,7 @@ _SUBJECT = re.compile(
 _TUMOUR_NOUN = re.compile(r"\b(?:mass(?:es)?|tumou?rs?|cancer|carcinoma|neoplasm)$", re.IGNORECASE)
 _LINKED = re.compile(
     r"[\s,:;-]{0,4}(?:(?:a|an|the|appearances?|features|diagnosis|presence|his|her|either|most|very|more|with|of|in|to|be|being|as|large|small|old|right|left|renal|hepatic|pulmonary|splenic|adrenal|solitary|giant|complex|ruptured"
-    r"|organi[sz]ed|organi[sz]ing|chronic|acute|subacute|cavernous|possible|fat-poor|lipid-poor|lipid-rich|benign|typical|atypical|primary|known|evolving|liver|lung|kidney)[\s-]+){0,5}",
+    r"|organi[sz]ed|organi[sz]ing|chronic|acute|subacute|cavernous|possible|fat-poor|lipid-poor|lipid-rich|benign|typical|atypical|primary|known|evolving|liver|lung|kidney|[a-z]{3,15}(?:ic|al|ous|ary|ing|oid|ive))[\s-]+){0,5}",
     re.IGNORECASE,
 )
 _FAVOURED = re.compile(r"\s+(?:is|are)\s+(?:favou?red|most\s+likely|suspected)\b", re.IGNORECASE)
@@ -31,6 +32,17 @@ _APPOSED = re.compile(
 _NAMED_AT_LAST = re.compile(
     r"(?:[^,;.]|(?<=\d)\.(?=\d)){0,80},\s(?:an?|likely|probably|presumably|most\slikely)\s(?:an?\s)?(?:[\w-]{3,20}\s){0,2}",
     re.IGNORECASE,
+)
+_PRESENTING = re.compile(
+    r"[^.;]{0,45}?\b(?:(?:present|appear|manifest)\w*|seen|visible|shown|visuali[sz]ed)?\s?(?:as|like|simulating|forming|mimicking)\s(?:an?\s|the\s)?(?:[\w-]+\s){0,5}$"
+)
+_SUBJECT_OF = re.compile(
+    r"\b(?:patients?|case|man|woman|male|female|lady|boy|girl|child|infant)\s(?:[\w-]+\s){0,2}?(?:with|of)\s(?:an?\s)?(?:[\w-]+\s){0,3}$",
+    re.IGNORECASE,
+)
+_IN_BRACKETS = re.compile(r"[^.;()]{0,60}\((?:[\w:]+[\s-]+){0,6}$")
+_FROM = re.compile(
+    r"(?:\s(?:of|in)\s(?:[\w-]+\s){1,4}?|\s?(?:\([^)]{0,20}\)\s)?)(?:from|secondary\sto|due\sto)\s(?:an?\s|the\s)?(?:[\w-]+\s){0,4}$"
 )
 _SPREAD = ("metasta", "secondar", "mets", "met", "deposit", "oligomet")
 
@@ -45,6 +57,35 @@ def called_something_else(part: Clause, mention: Mention) -> bool:
         if other.end <= mention.start and _modifies(part, other, mention):
             return True
         if other.start >= mention.end and _is_judged(part, mention, other):
+            return True
+    return mention.means.tumour == "mass" and _explained(part, mention)
+
+
+def titled_otherwise(parts: Sequence[Clause]) -> bool:
+    """Tell whether a text opens with a name of something that is no tumour: "Hydatid disease. CT shows a mass ..."."""
+    first = next(iter(parts), None)
+    if first is None:
+        return False
+    end = first.text.find(":") if ":" in first.text else len(first.text)
+    title = [m for m in first.mentions if m.end <= end]
+    if end > 100 or any(m.means.scan or m.means.tumour or m.means.diagnosis for m in title):
+        return False
+    return any(m.means.benign == "entity" and not denied(first, m) for m in title)
+
+
+def _explained(part: Clause, mention: Mention) -> bool:
+    """Tell whether a clause names what a "mass" is: its subject, what shows as the mass, the growth that it came from."""
+    for other in part.mentions:
+        known = other.means.benign == "entity" or other.means.tumour == "secondary"
+        between = part.text[min(mention.end, other.end) : max(mention.start, other.start)]
+        if other.end <= mention.start and known and not denied(part, other):
+            subject = other.means.benign and _SUBJECT_OF.search(part.text, 0, other.start)
+            if subject or _PRESENTING.fullmatch(between):
+                return True
+        if other.start >= mention.end and known and _IN_BRACKETS.fullmatch(between):
+            return True
+        named = other.means.diagnosis or other.means.tumour == "strong" or other.means.benign == "other"
+        if other.start >= mention.end and named and _FROM.fullmatch(between):
             return True
     return False
 

@@ -25,8 +25,15 @@ _REMOVED_BEFORE = re.compile(
     r"(?:ectomy|resection|excision|surgery|operation|transplantation|transplant|whipple|procedure)\s(?:\w+\s){0,3}?(?:for|of|due\sto|because\sof)\s(?:[\w-]+\s){0,5}$"
 )
 _REMOVED_AFTER = re.compile(
-    r"[\s,;:(]{0,3}(?:\w+\s){0,2}?(?:status\spost|s/p|after|post)\s(?:[\w-]+\s){0,4}?\w*(?:ectomy|resection|excision|whipple|transplant\w*)\b"
+    r"[\s,;:(]{0,3}(?:\w+\s){0,2}?(?:status\spost|s/p|after|post|following)\s(?:(?!before\b|prior\b)[\w-]+\s){0,4}?\w*(?:ectomy|resection|excision|whipple|transplant\w*|(?<!radio)surgery|operation)\b"
 )
+_RECURS = re.compile(r"\brecurr\w+\s(?:of\s)?(?:an?\s|the\s|his\s|her\s)?(?:[\w-]+\s){0,2}$")
+_AFTER = ("after", "post", "control after")
+_ORIGIN = re.compile(
+    r"\s?(?!.*\b(?:and|with|patients?|case|history|known|shows?|was|were|is|are)\b)[^.;:()]{0,50}?\b(?:of|from|due\sto|secondary\sto)\s(?:[\w-]+\s){0,6}",
+    re.IGNORECASE,
+)
+_SPREAD_OF = re.compile(r"\s(?:\w+\s)?metastas[ei]s\b")
 _CURED = re.compile(r"\s?(?:chemo|radi|treat|tace|immuno|targeted|biops)")
 
 
@@ -43,14 +50,30 @@ def denied(part: Clause, mention: Mention) -> bool:
 def asserted(part: Clause, mention: Mention) -> bool:
     """Tell whether the text states a mention of the patient as present: not denied, open, past or asked."""
     kinds = ("before", "after", "family", "possible", "past")
-    if any(_reaches(part, other, mention, kinds) for other in _triggers(part)):
+    recurs = _RECURS.search(part.text[: mention.start][-60:].lower()) is not None
+    for other in _triggers(part):
+        if _reaches(part, other, mention, kinds) and not (recurs and other.text.lower().startswith(_AFTER)):
+            return False
+    if _only_origin(part, mention):
         return False
     after, before = part.text[mention.end : mention.end + 90].lower(), part.text[: mention.start][-40:].lower()
     if _QUESTION.match(after) or _ASKED.search(before):
         return False
     if _OR_AFTER.match(after) or _OR_BEFORE.search(before):
         return False
-    return not (_REMOVED_AFTER.match(after) or _REMOVED_BEFORE.search(part.text[: mention.start][-90:].lower()))
+    return not (
+        (_REMOVED_AFTER.match(after) and not recurs) or _REMOVED_BEFORE.search(part.text[: mention.start][-90:].lower())
+    )
+
+
+def _only_origin(part: Clause, mention: Mention) -> bool:
+    """Tell whether a clause names a primary only as what metastases came from: it may long be gone."""
+    if mention.means.tumour == "mass":
+        return False
+    if _SPREAD_OF.match(part.text, mention.end):
+        return True
+    spread = [m for m in part.mentions if m.means.tumour == "secondary" and m.end <= mention.start]
+    return bool(spread) and _ORIGIN.fullmatch(part.text, spread[-1].end, mention.start) is not None
 
 
 def _triggers(part: Clause) -> Sequence[Mention]:

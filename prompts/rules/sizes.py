@@ -41,6 +41,9 @@ _GROWN = re.compile(r"\bto\b", re.IGNORECASE)  # "from 2.3 cm to 3.1 cm"
 _WORDS_AFTER = re.compile(r"[\s-]{0,3}(?:[\w/\u00d7-]{1,25}[\s,-]{1,3}){0,6}")
 
 
+_TUBE = re.compile(r"\b(?:ducts?|veins?|arter(?:y|ies)|nodes?|aorta|cava)$", re.IGNORECASE)
+
+
 class _Size(NamedTuple):
     mm: float
     start: int
@@ -55,7 +58,11 @@ def read_sizes(part: Clause, findings: Sequence[Finding], subject_end: int = 0) 
     """
     if not findings or not _MENTIONS_UNIT.search(part.text):
         return
-    nouns: list[_Noun] = [_Noun(m.start, m.end, None) for m in part.mentions if m.means.measured == "other"]
+    nouns: list[_Noun] = [
+        _Noun(m.start, m.end, None)
+        for m in part.mentions
+        if m.means.measured == "other" or (m.means.place == "" and _TUBE.search(m.text))
+    ]
     named = {start for finding in findings for start, _ in finding.heads} if not subject_end else set[int]()
     nouns = [noun for noun in nouns if noun.start >= subject_end and noun.start not in named]
     if subject_end:

@@ -12,7 +12,7 @@ from manifests.anatomy import structure
 from prompts.rules.clauses import Clause
 from prompts.rules.findings import Finding
 from prompts.rules.gazetteer import Mention
-from prompts.rules.judgement import called_something_else, goes_on, judged_later
+from prompts.rules.judgement import called_something_else, goes_on, judged_later, titled_otherwise
 from prompts.rules.negation import asserted
 from prompts.rules.places import Place, locate
 from prompts.rules.sizes import read_sizes
@@ -28,6 +28,10 @@ _SIZE = re.compile(r"\d{1,3}(?:\.\d{1,3})?[\s-]?[cm]m\b", re.IGNORECASE)
 _STAGE_LINE = re.compile(r"[\W_]{0,8}(?:(?:TNM|stag(?:e|ing))\b|y?[cp]T[0-4])", re.IGNORECASE)
 _PHRASE = re.compile(r"[\w\s-]*")
 _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
+_NO_COUNT = re.compile(
+    r"[\s-]{1,2}(?:(?:years?|months?|weeks?|days?|fold|phase|dimension\w*|fibrous)\b|thirds?\b)", re.IGNORECASE
+)
+_ALL = "*"  # a text under the title of something else: none of its masses counts
 _MOST = 40  # findings; more are a list of something else
 _MOST_WORDS = 16  # tumour words of a clause that are looked at; real clauses hold fewer
 
@@ -36,10 +40,10 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
     """Read the tumours of a text; a clause without a known word says something only of the tumour before it."""
     findings: list[Finding] = []
     last: list[Finding] = []
-    dismissed: set[str] = set()
+    dismissed: set[str] = {_ALL} if titled_otherwise(parts) else set()
     stale = False
     for part in parts:
-        if part.section in ("comparison", "advice"):
+        if part.section in ("comparison", "advice", "past"):
             continue
         subject_end = goes_on(part, stale) if last else 0
         stale = not part.live and not subject_end
@@ -83,7 +87,7 @@ def _own(part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Fin
         if len(findings) >= _MOST:
             break
         for finding in _find(part, mention):
-            if mention.means.tumour == "mass" and finding.fields["organ"] in dismissed:
+            if mention.means.tumour == "mass" and not dismissed.isdisjoint((_ALL, finding.fields["organ"])):
                 continue
             earlier = [f for f in findings if f.sentence != part.sentence]
             merged = _merge(finding, [*own, *(f for f in earlier if f not in own)])
@@ -150,6 +154,8 @@ def _read_count(part: Clause, finding: Finding, mention: Mention, place: Place) 
 def _number_word(part: Clause, head: int) -> tuple[int, int, int] | None:
     words = [m for m in part.mentions if m.means.number and m.end <= head]
     if not words:
+        return None
+    if _NO_COUNT.match(part.text, words[-1].end):
         return None
     between = _SIZE.sub("", part.text[words[-1].end : head])  # "one 4.2 cm liver mass": a test of the paraphrases
     near = len(between.split()) <= 3 and not re.search(r"[,.:(%/]|\bof\b", between)

@@ -32,7 +32,8 @@ SENTENCES = {
         tumours=(Tumour(organ="liver", count=2, size_mm=30),),
     ),
     "Metastatic colon cancer with liver metastases": Prompt(tumours=(Tumour(organ="colon"),)),
-    "Liver metastases from rectal carcinoma": Prompt(tumours=(Tumour(organ="colon", site="rectum"),)),
+    "Liver metastases from rectal carcinoma": Prompt(),
+    "Liver metastases in a patient with rectal carcinoma": Prompt(tumours=(Tumour(organ="colon", site="rectum"),)),
     "Adenocarcinoma of the sigmoid colon invading the bladder": Prompt(
         tumours=(Tumour(organ="colon", site="colon_sigmoid"),)
     ),
