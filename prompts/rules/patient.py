@@ -46,7 +46,10 @@ _NO_PERSON_AFTER = re.compile(
     r"|2\b|2/|neu\b)|2\b|/(?:her|his|she)\b",
     re.IGNORECASE,
 )
-_NO_PERSON_BEFORE = re.compile(r"\b(?:f(?:o)?etus|bundle)\s(?:\w+\s){0,2}$|(?:\bhe|\bhis|\bhim)/$", re.IGNORECASE)
+_NO_PERSON_BEFORE = re.compile(
+    r"\b(?:f(?:o)?etus|bundle)\s(?:\w+\s){0,2}$|\b(?:by|hit)\san?\s(?:\d{1,3}[\s-]years?[\s-]old\s)?$|(?:\bhe|\bhis|\bhim)/$",
+    re.IGNORECASE,
+)
 _LABEL = re.compile(
     r"\b(?:panels?|fig\w*|images?|series|slices?|parts?|level|type|grade|id|no)\W{0,3}(?:\d{1,3}\s?)?$", re.IGNORECASE
 )
