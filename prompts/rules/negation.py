@@ -33,7 +33,7 @@ _ORIGIN = re.compile(
     r"\s?(?!.*\b(?:and|with|patients?|case|history|known|shows?|was|were|is|are)\b)[^.;:()]{0,50}?\b(?:of|from|due\sto|secondary\sto)\s(?:[\w-]+\s){0,6}",
     re.IGNORECASE,
 )
-_SPREAD_OF = re.compile(r"\s(?:\w+\s)?metastas[ei]s\b")
+_SPREAD_OF = re.compile(r"\s(?:(?!with|without|and|or|has|had|shows?|after)\w+\s)?metastas[ei]s\b")
 _CURED = re.compile(r"\s?(?:chemo|radi|treat|tace|immuno|targeted|biops)")
 
 

@@ -19,6 +19,7 @@ from prompts.schema import tumour_organs
 
 __all__ = ["Place", "locate", "organ_of"]
 
+_NEW_NOUN = re.compile(r"\b(?:and|with)\s(?:an?|the|another)\b", re.IGNORECASE)
 _ADJACENT = re.compile(r"[\s-]*(?:\([^)]{0,30}\)\s*)?(?:\w+[\s-]+){0,3}")
 _SIDE = r"(?P<side>left|right|lt|rt|bilateral|both)"
 _BEFORE = re.compile(rf"\b{_SIDE}\b(?:[\s-]sided)?[\s,-]+(?:[\w/]+[\s-]+){{0,4}}$")
@@ -144,6 +145,8 @@ def _adjacent(part: Clause, place: Mention, mention: Mention) -> bool:
         place.end <= m.start < mention.start and (m.means.relation or m.means.negation or m.means.tumour == "secondary")
         for m in part.mentions
     )
+    if _NEW_NOUN.search(between):
+        return False
     return not crossed and len(between) < 60 and _ADJACENT.fullmatch(between) is not None
 
 

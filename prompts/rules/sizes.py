@@ -21,7 +21,7 @@ _QUANTITY = re.compile(rf"({_NUMBER})\s{{0,3}}({_UNIT})?", re.IGNORECASE)
 _MENTIONS_UNIT = re.compile(r"\d[\s-]{0,3}(?:mm|cm|millimet|centimet)", re.IGNORECASE)
 _NOT_AFTER = re.compile(
     r"[\s,-]{0,3}(?:from\b|above|below|proximal|distal|away|cranial|caudal|superior|inferior|thick\s+slices?|slices?|sections?|collimation|intervals?|apart|margin|beyond"
-    r"|tall\b|thickness|increments?|cuts|lymph|short[\s-]axis|stones?\b|calcul|cysts?\b|aneurysm|in\s+height|thick\b|deep\b|\(?(?:in|on)\s+(?:the\s+)?(?:previous|prior)"
+    r"|tall\b|(?:scale|bar|ruler|needle|tube|drain|probe)\b|thickness|increments?|cuts|lymph|short[\s-]axis|stones?\b|calcul|cysts?\b|aneurysm|in\s+height|thick\b|deep\b|\(?(?:in|on)\s+(?:the\s+)?(?:previous|prior)"
     r"|\(?(?:previously|prior)\b(?!\W{0,3}(?:measur\w+\W{1,3})?(?:at\W)?\d)|in\s+(?:maxim\w+\s+)?thickness|scan\b|stent|catheter|on\s+\d{1,2}[./]\d|mucosal|nodes?\b|to\s+the\b)",
     re.IGNORECASE,
 )
@@ -41,6 +41,7 @@ _GROWN = re.compile(r"\bto\b", re.IGNORECASE)  # "from 2.3 cm to 3.1 cm"
 _WORDS_AFTER = re.compile(r"[\s-]{0,3}(?:[\w/\u00d7-]{1,25}[\s,-]{1,3}){0,6}")
 
 
+_SIDE_AFTER = re.compile(r"\s?\(?(?:on|in|at|for)\s(?:the\s)?(left|right)\b", re.IGNORECASE)
 _TUBE = re.compile(r"\b(?:ducts?|veins?|arter(?:y|ies)|nodes?|aorta|cava)$", re.IGNORECASE)
 
 
@@ -94,6 +95,8 @@ def _owner(part: Clause, size: _Size, nouns: Sequence[_Noun]) -> Finding | None:
     rivals = [noun.finding for noun in nouns if noun.start == chosen.start]
     if len(rivals) == 1:
         return chosen.finding
+    if own := _SIDE_AFTER.match(part.text, size.end):
+        return next((finding for finding in rivals if finding and finding.fields.get("side") == own[1].lower()), None)
     near = part.text[max(0, size.start - 60) : size.end + 30].lower()
     named = [side for side in ("left", "right") if side in near]
     beside = [finding for finding in rivals if finding and [finding.fields.get("side")] == named]
