@@ -60,7 +60,9 @@ def read_patient(draft: Draft, parts: Sequence[Clause]) -> None:
     age = read_age(draft.text, draft.lower)
     if age is not None:
         draft.state("patient.age_years", age.years, (age.start, age.end))
-    others = {part.sentence for part in parts if _OTHER_PERSON.search(part.text)}
+    personal = {part.sentence for part in parts if part.personal}
+    near = personal | {sentence - 1 for sentence in personal}
+    others = {part.sentence for part in parts if part.sentence in near and _OTHER_PERSON.search(part.text)}
     mentions = [
         (m._replace(start=m.start + part.start, end=m.end + part.start), part.sentence)
         for part in parts
