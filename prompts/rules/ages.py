@@ -16,10 +16,10 @@ NO_LETTER = (
 _TRACER = re.compile(r"\bpet\b|fdg|fluoro|tracer|\bsuv|psma|scintigra", re.IGNORECASE)
 # the number comes first: such a pattern is found fast; what stands before it is looked at afterwards
 _NUMBER_FIRST = re.compile(
-    r"(?P<value>\d{1,3}(?:\.\d{1,2})?)(?:[\s-]{0,3}(?:"
-    r"(?P<unit>[yY](?:ears?|EARS?|rs?|RS?)?|[mM](?:onths?|ONTHS?|o)|[wW](?:eeks?|ks?)|[dD]ays?)\.?[\s-]{0,3}(?:[oO](?i:ld)\b|(?i:of\s+age)\b)"
+    r"(?P<value>\d{1,3}(?:\.\d{1,2})?)(?:[\s\u2013-]{0,3}(?:"
+    r"(?P<unit>[yY](?:ears?|EARS?|rs?|RS?)?|[mM](?:onths?|ONTHS?|o)|[wW](?:eeks?|ks?)|[dD]ays?)\.?[\s\u2013-]{0,3}(?:[oO](?i:ld)\b|(?i:of\s+age)\b)"
     r"|(?P<short>[yY]\.?\s?/?\s?[oO]\.?)(?![a-zA-Z])"
-    rf"|(?:[yY]|(?i:years?|yrs?))(?=,?\s(?i:(?:fe)?male)\b|\s?/\s?[MF]\b)|(?i:year|yr)s?[\s-](?=(?i:(?:\w{{1,20}}\s)?{_PERSON})\b))"
+    rf"|(?:[yY]|(?i:years?|yrs?))(?=,?\s(?:(?i:(?:fe)?male)|[MF])\b|\s?/\s?[MF]\b)|(?i:year|yr)s?[\s-](?=(?i:(?:\w{{1,20}}\s)?{_PERSON})\b))"
     rf"|(?P<letter>\s?[-/]?\s?(?=[MF]\b{NO_LETTER})))"
 )
 _WORD_FIRST = re.compile(
@@ -29,13 +29,15 @@ _WORD_FIRST = re.compile(
 _SEX_FIRST = re.compile(
     r"\b[MF](?!-?18\b)\s?[-/,]\s?(?P<value>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
     r"|\b(?i:man|woman|male|female|lady|gentleman|patient|pt|Mrs?\.?\s[A-Z][\w.]{0,15})[,:]\s?(?:aged\s)?(?P<years>\d{2})(?=\s?(?:[,;.]|(?i:y|years?|yrs?)\b)(?!\d))"
+    r"|\b(?i:man|woman|male|female|lady|gentleman|boy|girl|patient)(?:/|,?\s)(?i:aged\s|of\s|patient\sof\s)?(?P<plain>\d{1,3})[\s-]?(?i:years?|yrs?)\b"
+    r"(?!\s(?i:after|ago|later|before|post|prior|follow\w*|of|history|earlier|survival|since))"
 )
-_PEOPLE = ("man,", "man:", "male,", "male:", "lady,", "lady:", "patient,", "patient:", "pt,", "pt:", "mr")
+_PEOPLE = ("man", "male", "lady", "boy", "girl", "patient", "pt,", "pt:", "mr")
 _LETTER = re.compile(r"[MF]\b")
 _BEFORE = frozenset("0123456789.,/-")
 _NOT_THE_AGE = re.compile(
     r"(?<![a-z])(?:over|under|above|below|than|least|mean|median|average|range|between|diagnosed\s+at|since|until|mother|father|sister|brother|son|daughter|husband|wife|"
-    r"donor|aunt|uncle|deviations?\s+for|scan\s+at|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~]|\d\s?(?:to|and))\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
+    r"donor|aunt|uncle|deviations?\s+for|graft|approximately|onset\s+at|menopause\s+at|[<>≥≤~]|\d\s?(?:to|and))\W{0,3}(?:the\s+|an?\s+|age\W{1,2}|of\s+|at\s+|is\s+|was\s+|died\s+){0,3}$",
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(
@@ -56,7 +58,7 @@ def read_age(text: str, lower: str) -> Age | None:
     """The first age of the patient; None for ranges, decades, and ages of others."""
     for found in sorted(_candidates(text, lower), key=lambda match: match.start()):
         groups = found.groupdict()
-        value = groups["value"] or groups.get("years") or ""
+        value = groups["value"] or groups.get("years") or groups.get("plain") or ""
         if groups.get("letter") is not None and (
             len(value) != 2 or text[found.start() - 1 : found.start()].isalpha() or names_a_tracer(value, text)
         ):

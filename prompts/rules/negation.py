@@ -89,6 +89,8 @@ def _reaches(part: Clause, trigger: Mention, mention: Mention, kinds: tuple[str,
         return False
     between = gap(part, trigger, mention)
     if scope == "past":
+        if ":" in between:
+            return False
         linked = trigger.text.lower().endswith(("of", "for"))
         if len(between) > (_REACH_PAST if linked else _REACH_PAST_ADJECTIVE) or _CURED.match(between):
             return False

@@ -22,6 +22,8 @@ from prompts.table import Evidence
 
 __all__ = ["RULES_VERSION", "extract"]
 
+_PLAIN = {0x2010: "-", 0x2011: "-", 0x2012: "-", 0xA0: " "}  # hyphens and spaces of typesetting, one for one
+
 RULES_VERSION = "rules-3"
 """Named in every row that the rules made; raise it whenever they read any text differently."""
 
@@ -29,6 +31,7 @@ RULES_VERSION = "rules-3"
 def extract(text: str) -> Extraction:
     """Read a text; an empty one states nothing."""
     text = text[: body_end(text)]
+    text = text.translate(_PLAIN)
     parts = clauses(text)
     draft = Draft(text, lowered(text))
     read_patient(draft, parts)
