@@ -25,6 +25,10 @@ _NOT_GIVEN = re.compile(
     r"|\bno\s(?:intravenous\s|iv\s|i\.v\.\s)?contrast(?:\s(?:material|agent|medium|media))?\s(?:was|were|is|has)",
     re.IGNORECASE,
 )
+_PLAIN_SCAN = re.compile(
+    r"\bplain\s(?:(?:abdominal|chest|thoracic|brain|head|axial|coronal|pelvic|abdominopelvic|cranial|spiral|helical)\s){1,2}(?:ct\b|computed|tomogra)",
+    re.IGNORECASE,
+)
 _COMPARED = re.compile(r"\b(?:compar\w+|dated|previous|prior|together\swith)\b", re.IGNORECASE)
 _OTHER_SCAN = re.compile(
     r"\b(?:previous|prior(?!\sto)|earlier|recommend\w*|old\s(?:ct|scan|pet|exam\w*|study))\b", re.IGNORECASE
@@ -66,6 +70,7 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         if m.means.contrast_phase and not _other_vessels(part, m, lower) and not _NOT_MADE.match(part.text, m.end)
     ]
     given = [(part, match) for part in parts if "contrast" in part.text for match in _NOT_GIVEN.finditer(part.text)]
+    given += [(part, match) for part in parts if "lain" in part.text for match in _PLAIN_SCAN.finditer(part.text)]
     if given:
         absent = [(part.start + match.start(), part.start + match.end()) for part, match in given]
         found = [item for item in found if not any(low <= item[1][0] < high for low, high in absent)]

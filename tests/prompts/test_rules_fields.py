@@ -77,6 +77,8 @@ PHASES = {
     "Multidetector computed tomography angiography of the leg": "arterial",
     "CT angiography, venous phase": "portal_venous",
     "CT without injection": "native",
+    "Plain thoracic computed tomography": "native",
+    "CT, portal vein phase": "portal_venous",
     "contrast-enhanced CT": None,
     "CT without contrast": "native",
     "CT with and without contrast": None,
