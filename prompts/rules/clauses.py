@@ -93,7 +93,7 @@ _BREAKS = re.compile(
     r"|(?<=[\"\u201d])(?=\s?[A-Z\u2022])"
     r"|(?<=;))"
 )
-_HEADING = re.compile(rf"(?<=[\s,.])(?:{_WORDS.upper()})\s?:")
+_HEADING = re.compile(rf"(?<![^\s,.])(?:{_WORDS.upper()})\s?:")
 _ABBREVIATIONS = frozenset(
     (
         "i.v",

@@ -42,6 +42,7 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
     last: list[Finding] = []
     dismissed: set[str] = {_ALL} if titled_otherwise(parts) else set()
     stale = False
+    described = any(part.section in ("findings", "impression") for part in parts)
     for part in parts:
         if part.section in ("comparison", "advice", "past"):
             continue
@@ -52,7 +53,8 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
             stale = False
         if not part.live and not subject_end:
             continue
-        own = _own(part, findings, dismissed) if part.live else []
+        asked = described and part.section == "history"  # a mass that is asked for is told of again if it is there
+        own = _own(part, findings, dismissed | {_ALL} if asked else dismissed) if part.live else []
         if subject_end and not own and judged_later(part):
             findings = [finding for finding in findings if finding not in last]
             dismissed |= {finding.fields["organ"] for finding in last}
