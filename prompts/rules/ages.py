@@ -64,7 +64,8 @@ def read_age(text: str, lower: str) -> Age | None:
         ):
             continue
         before = text[max(0, found.start() - 30) : found.start()]
-        if (before[-1:] in _BEFORE and before) or _NOT_THE_AGE.search(before) or _SEVERAL.match(text, found.end()):
+        part_of_number = before[-1:] in _BEFORE and not (before[-1:] == "," and not before[-2:-1].isdigit())
+        if (before and part_of_number) or _NOT_THE_AGE.search(before) or _SEVERAL.match(text, found.end()):
             continue
         years = float(value) / _PER_YEAR[(groups.get("unit") or "y")[0].lower()]
         if years <= 120:

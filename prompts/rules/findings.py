@@ -12,11 +12,13 @@ class Finding:
 
     `heads` are the spans of its tumour words in the clause that last spoke of it, counted from the
     start of that clause, which is `clause`; `spans` are positions in the whole text.
+    A `mass` was only called so, and may turn out to be something else.
     """
 
     sentence: int
     clause: int
     heads: list[tuple[int, int]]
+    mass: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
 

@@ -44,6 +44,7 @@ _IN_BRACKETS = re.compile(r"[^.;()]{0,60}\((?:[\w:]+[\s-]+){0,6}$")
 _FROM = re.compile(
     r"(?:\s(?:of|in)\s(?:[\w-]+\s){1,4}?|\s?(?:\([^)]{0,20}\)\s)?)(?:from|secondary\sto|due\sto)\s(?:an?\s|the\s)?(?:[\w-]+\s){0,4}$"
 )
+_GENERIC = ("tumour", "tumor", "tumours", "tumors", "mass", "masses")
 _SPREAD = ("metasta", "secondar", "mets", "met", "deposit", "oligomet")
 
 
@@ -128,9 +129,11 @@ def _resolves(mention: Mention) -> bool:
 
 def _modifies(part: Clause, other: Mention, mention: Mention) -> bool:
     """Tell whether a word right before the mention says what it is ("inflammatory mass", "metastatic mass")."""
-    if mention.means.tumour != "mass" and not other.means.benign:
+    spread = other.text.lower() == "metastatic" and mention.text.lower() in _GENERIC  # "metastatic lung tumours"
+    if mention.means.tumour != "mass" and not other.means.benign and not spread:
         return False
-    return not part.text[other.end : mention.start].strip(" -") and other.text.lower() != "hemorrhage"
+    between = part.text[other.end : mention.start].strip(" -")
+    return (not between or (spread and between.count(" ") < 2)) and other.text.lower() != "hemorrhage"
 
 
 def _is_judged(part: Clause, mention: Mention, other: Mention) -> bool:

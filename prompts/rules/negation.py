@@ -27,6 +27,9 @@ _REMOVED_BEFORE = re.compile(
 _REMOVED_AFTER = re.compile(
     r"[\s,;:(]{0,3}(?:\w+\s){0,2}?(?:status\spost|s/p|after|post|following)\s(?:(?!before\b|prior\b)[\w-]+\s){0,4}?\w*(?:ectomy|resection|excision|whipple|transplant\w*|(?<!radio)surgery|operation)\b"
 )
+_REMOVED_NEXT = re.compile(
+    r"[\s,;:(/]{1,3}(?:(?:left|right|upper|lower|middle|total|partial|radical|lung|post)\s){0,3}\w*(?:ectomy|ectomi[sz]ed)\b(?!\s(?:is\s)?(?:planned|scheduled|recommended))"
+)
 _RECURS = re.compile(r"\brecurr\w+\s(?:of\s)?(?:an?\s|the\s|his\s|her\s)?(?:[\w-]+\s){0,2}$")
 _AFTER = ("after", "post", "control after")
 _ORIGIN = re.compile(
@@ -61,9 +64,8 @@ def asserted(part: Clause, mention: Mention) -> bool:
         return False
     if _OR_AFTER.match(after) or _OR_BEFORE.search(before):
         return False
-    return not (
-        (_REMOVED_AFTER.match(after) and not recurs) or _REMOVED_BEFORE.search(part.text[: mention.start][-90:].lower())
-    )
+    removed = _REMOVED_AFTER.match(after) or (mention.means.tumour != "mass" and _REMOVED_NEXT.match(after))
+    return not ((removed and not recurs) or _REMOVED_BEFORE.search(part.text[: mention.start][-90:].lower()))
 
 
 def _only_origin(part: Clause, mention: Mention) -> bool:

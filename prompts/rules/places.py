@@ -167,7 +167,7 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
             following = mentions[index + 1] if index + 1 < len(mentions) else None
             if _only_names_another(part, m, following):
                 yield m._replace(means=_ELSEWHERE), state
-            elif following and following.means.tumour == "secondary" and len(gap(part, m, following).strip()) <= 12:
+            elif following and following.means.tumour == "secondary" and _ITS_SPREAD.fullmatch(gap(part, m, following)):
                 yield m, "owned"
             elif state == "owned" and _named_primary(part, m):
                 yield m, ""
@@ -178,6 +178,7 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
 
 
 _ELSEWHERE = Meaning(place="")
+_ITS_SPREAD = re.compile(r"(?!.*\b(?:and|with)\b)[^,;]{0,14}")
 _STAGED = re.compile(r"\b(?:stage|staged|staging|tnm)\W{0,3}(?:as\s)?$", re.IGNORECASE)
 _NODES = re.compile(r"[\s,/]{0,2}[cp]?[NM][0-3X]")
 
@@ -190,7 +191,10 @@ def _is_stage(part: Clause, place: Mention) -> bool:
     return staged is not None or _NODES.match(part.text, place.end) is not None
 
 
-_BED = re.compile(r"\s(?:bed|lodge|loge|fossa|hilum|hilus|stump|remnant)\b", re.IGNORECASE)
+_BED = re.compile(
+    r"\s(?:(?:surgical|operation|operative|resection)\s(?:site|area|space|bed|field|lodge)|bed|lodge|loge|fossa|hilum|hilus|stump|remnant)\b",
+    re.IGNORECASE,
+)
 
 
 def _only_names_another(part: Clause, place: Mention, following: Mention | None) -> bool:
@@ -240,7 +244,27 @@ def _site_beside(
     if len(fine) == 1 and len(sites(organ)) > 1:
         ((name, found),) = fine.items()
         return name, (found.start, found.end)
-    return _lobe_and_side(part, near) if organ == "lung" and not fine else (None, None)
+    if organ != "lung" or fine:
+        return None, None
+    site, span = _lobe_and_side(part, near)
+    return (site, span) if site else _segment(part)
+
+
+_SEGMENT = re.compile(
+    r"\b(?P<first>left|right)?\s?S(?P<number>10|[1-9])\b(?:\s(?:segment\s)?(?:of|in)\s(?:the\s)?(?P<side>left|right)\slung)?"
+)
+
+
+def _segment(part: Clause) -> tuple[str | None, tuple[int, int] | None]:
+    """The lobe of a numbered lung segment ("S10 of the left lung", "right S6"); segments of livers have no side."""
+    found = _SEGMENT.search(part.text)
+    side = (found["first"] or found["side"]) if found else None
+    if found is None or side is None:
+        return None, None
+    number = int(found["number"])
+    upper = number <= (5 if side == "left" else 3)
+    lobe = "upper" if upper else "lower" if number > 5 else "middle"
+    return f"lung_{lobe}_lobe_{side}", found.span()
 
 
 def _lobe_and_side(part: Clause, near: list[Mention]) -> tuple[str | None, tuple[int, int] | None]:
@@ -273,7 +297,15 @@ def _side(
         if found:
             sides = _NAMES.get(found["side"], ("left", "right"))
             return sides, (found.start("side"), found.end("side"))
+    hila = list(_HILUM.finditer(text)) if organ == "lung" else []
+    if len({found["side"] for found in hila}) == 1:
+        return (hila[0]["side"],), hila[0].span("side")
     return (), None
+
+
+_HILUM = re.compile(
+    r"\b(?P<side>left|right)\s(?:pulmonary\s|lung\s)?(?:peri)?hil(?:um|us|ar)\b(?!\s(?:lymph|node|aden))"
+)
 
 
 _RIGHT_BEFORE = re.compile(rf"\b{_SIDE}\b")

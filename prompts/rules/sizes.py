@@ -33,7 +33,8 @@ _NOT_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _WAS_SIZE = re.compile(
-    r"(?:size|diameter|dimensions?|mass|tumou?r|lesion)\s+(?:was|of\s+\w+\s+was)\W{0,3}(?:approximately|about)?\s{0,3}$",
+    r"(?:size|diameter|dimensions?|mass|tumou?r|lesion)\s+(?:was|of\s+\w+\s+was)\W{0,3}(?:approximately|about)?\s{0,3}$"
+    r"|\bwas\s(?:measured|estimated|found)\s(?:to\sbe|at|as)?\s?(?:approximately|about)?\s{0,3}$",
     re.IGNORECASE,
 )
 _NOW = re.compile(r"\b(?:now|currently|today|at\s+present|presently|to)\b", re.IGNORECASE)
@@ -42,6 +43,13 @@ _WORDS_AFTER = re.compile(r"[\s-]{0,3}(?:[\w/\u00d7-]{1,25}[\s,-]{1,3}){0,6}")
 
 
 _SIDE_AFTER = re.compile(r"\s?\(?(?:on|in|at|for)\s(?:the\s)?(left|right)\b", re.IGNORECASE)
+_OF_EACH = re.compile(
+    r"(?:\sin\s(?:\w+\s)?(?:size|diameter|dimension))?\s(?:each|in\s(?:both|each)|bilaterally|on\s(?:both|each))\b",
+    re.IGNORECASE,
+)
+_OF_EACH_BEFORE = re.compile(
+    r"\b(?:each|both)\s(?:of\s(?:them|which)\s)?(?:measur\w+|of)?\s?(?:about\s|approximately\s)?$", re.IGNORECASE
+)
 _TUBE = re.compile(r"\b(?:ducts?|veins?|arter(?:y|ies)|nodes?|aorta|cava)$", re.IGNORECASE)
 
 
@@ -95,6 +103,11 @@ def _owner(part: Clause, size: _Size, nouns: Sequence[_Noun]) -> Finding | None:
     rivals = [noun.finding for noun in nouns if noun.start == chosen.start]
     if len(rivals) == 1:
         return chosen.finding
+    if _OF_EACH.match(part.text, size.end) or _OF_EACH_BEFORE.search(part.text, 0, size.start):
+        for finding in rivals:
+            if finding is not None:
+                finding.state("size_mm", size.mm, (part.start + size.start, part.start + size.end))
+        return None
     if own := _SIDE_AFTER.match(part.text, size.end):
         return next((finding for finding in rivals if finding and finding.fields.get("side") == own[1].lower()), None)
     near = part.text[max(0, size.start - 60) : size.end + 30].lower()

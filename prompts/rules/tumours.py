@@ -31,6 +31,7 @@ _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
 _NO_COUNT = re.compile(
     r"[\s-]{1,2}(?:(?:years?|months?|weeks?|days?|fold|phase|dimension\w*|fibrous)\b|thirds?\b)", re.IGNORECASE
 )
+_INSIDE = re.compile(r"\b(?:with)?in(?:side)?\sthe\s(?:lesion|mass)\b", re.IGNORECASE)
 _ALL = "*"  # a text under the title of something else: none of its masses counts
 _MOST = 40  # findings; more are a list of something else
 _MOST_WORDS = 16  # tumour words of a clause that are looked at; real clauses hold fewer
@@ -55,11 +56,14 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
             continue
         asked = described and part.section == "history"  # a mass that is asked for is told of again if it is there
         own = _own(part, findings, dismissed | {_ALL} if asked else dismissed) if part.live else []
-        if subject_end and not own and judged_later(part):
+        if not own and ((subject_end and judged_later(part)) or (last and _holds_another(part))):
             findings = [finding for finding in findings if finding not in last]
             dismissed |= {finding.fields["organ"] for finding in last}
             last = []
             continue
+        if resolved := _resolved(part, own):
+            findings = [f for f in findings if not (f.mass and f.fields["organ"] in resolved)]
+            dismissed |= resolved
         if own or (own := _again(part, findings)):
             read_sizes(part, own)
         elif subject_end:
@@ -67,6 +71,18 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
         read_stages(part, own or findings[-1:])
         last = own or (last if subject_end else [])
     return findings
+
+
+def _holds_another(part: Clause) -> bool:
+    """Tell whether a clause finds inside the mass what makes it no tumour ("daughter cysts within the lesion")."""
+    return _INSIDE.search(part.text) is not None and any(m.means.benign == "entity" for m in part.mentions)
+
+
+def _resolved(part: Clause, own: Sequence[Finding]) -> set[str]:
+    """Organs whose mass a clause calls something else ("the mass in the liver, found to be a hydatid cyst")."""
+    masses = [m for m in part.mentions if m.means.tumour == "mass" and called_something_else(part, m)]
+    places = [place for m in masses[:_MOST_WORDS] if asserted(part, m) and (place := locate(part, m))]
+    return {place.organ for place in places} - {finding.fields["organ"] for finding in own}
 
 
 def _again(part: Clause, findings: list[Finding]) -> list[Finding]:
@@ -94,6 +110,7 @@ def _own(part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Fin
             earlier = [f for f in findings if f.sentence != part.sentence]
             merged = _merge(finding, [*own, *(f for f in earlier if f not in own)])
             if merged is not finding:
+                merged.mass = merged.mass and finding.mass
                 merged.heads = [*merged.heads, *finding.heads] if merged.clause == part.start else finding.heads
                 merged.clause = part.start
             if merged not in own:
@@ -114,7 +131,8 @@ def _find(part: Clause, mention: Mention) -> Iterator[Finding]:
     if place is None:
         return
     for side in place.sides or (None,):
-        finding = Finding(part.sentence, part.start, [(mention.start, mention.end), *_called(part, mention)])
+        heads = [(mention.start, mention.end), *_called(part, mention)]
+        finding = Finding(part.sentence, part.start, heads, means.tumour == "mass")
         _state_place(part, finding, place, side)
         if len(place.sides) < 2:
             _read_count(part, finding, mention, place)
