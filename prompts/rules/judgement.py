@@ -7,7 +7,7 @@ from prompts.rules.clauses import Clause
 from prompts.rules.gazetteer import Mention
 from prompts.rules.negation import denied
 
-__all__ = ["called_something_else", "goes_on", "judged_later", "titled_otherwise"]
+__all__ = ["called_something_else", "found_to_be_else", "goes_on", "judged_later", "titled_otherwise"]
 
 _SUBJECT = re.compile(
     r"[\W_]{0,8}(?P<opening>[A-Za-z][^,.;]{1,60},\s)?(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
@@ -25,9 +25,9 @@ _LINKED = re.compile(
     re.IGNORECASE,
 )
 _FAVOURED = re.compile(r"\s+(?:is|are)\s+(?:favou?red|most\s+likely|suspected)\b", re.IGNORECASE)
+_GUESS = r"(?:likely\s|probable\s|probably\s|known\s|presumed\s|a\s|an\s|the\s|most\s|=\s)"
 _APPOSED = re.compile(
-    r"\s?(?:in\s+the\s[\w\s]{3,40})?[\s,]{0,2}[(:,\u2013-]\s?(?:likely\s|probable\s|probably\s|known\s|presumed\s|a\s|an\s|the\s|most\s|=\s){0,3}",
-    re.IGNORECASE,
+    rf"\s?(?:in\s+the\s[\w\s]{{3,40}})?[\s,]{{0,2}}(?:[(:\u2013-]\s?{_GUESS}{{0,3}}|,\s?{_GUESS}{{1,3}})", re.IGNORECASE
 )
 _NAMED_AT_LAST = re.compile(
     r"(?:[^,;.]|(?<=\d)\.(?=\d)){0,80},\s(?:an?|likely|probably|presumably|most\slikely)\s(?:an?\s)?(?:[\w-]{3,20}\s){0,2}",
@@ -60,6 +60,15 @@ def called_something_else(part: Clause, mention: Mention) -> bool:
         if other.start >= mention.end and _is_judged(part, mention, other):
             return True
     return mention.means.tumour == "mass" and _explained(part, mention)
+
+
+def found_to_be_else(part: Clause, mention: Mention) -> bool:
+    """Tell whether a clause says outright what a mass is ("the mass in the liver was found to be a hydatid cyst")."""
+    last = [m for m in part.mentions if m.means.tumour == "mass"][-1]
+    return mention is last and any(
+        other.means.benign == "entity" and not denied(part, other) and _linked(part, other, mention.end)
+        for other in part.mentions
+    )
 
 
 def titled_otherwise(parts: Sequence[Clause]) -> bool:

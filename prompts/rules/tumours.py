@@ -12,7 +12,7 @@ from manifests.anatomy import structure
 from prompts.rules.clauses import Clause
 from prompts.rules.findings import Finding
 from prompts.rules.gazetteer import Mention
-from prompts.rules.judgement import called_something_else, goes_on, judged_later, titled_otherwise
+from prompts.rules.judgement import called_something_else, found_to_be_else, goes_on, judged_later, titled_otherwise
 from prompts.rules.negation import asserted
 from prompts.rules.places import Place, locate
 from prompts.rules.sizes import read_sizes
@@ -80,7 +80,7 @@ def _holds_another(part: Clause) -> bool:
 
 def _resolved(part: Clause, own: Sequence[Finding]) -> set[str]:
     """Organs whose mass a clause calls something else ("the mass in the liver, found to be a hydatid cyst")."""
-    masses = [m for m in part.mentions if m.means.tumour == "mass" and called_something_else(part, m)]
+    masses = [m for m in part.mentions if m.means.tumour == "mass" and found_to_be_else(part, m)]
     places = [place for m in masses[:_MOST_WORDS] if asserted(part, m) and (place := locate(part, m))]
     return {place.organ for place in places} - {finding.fields["organ"] for finding in own}
 
