@@ -27,7 +27,9 @@ def evaluate_table(
             show_default="the labels that ship",
         ),
     ] = GOLD_PATH,
-    split: Annotated[Half, typer.Option("--split", help="Half of the reports, by their hash.")] = "all",
+    split: Annotated[
+        Half, typer.Option("--split", help="Half of the reports: dev, or the test half that is held back.")
+    ] = "all",
     show_errors: Annotated[bool, typer.Option("--show-errors", help="List each disagreement.")] = False,
     as_json: AsJson = False,
 ) -> None:

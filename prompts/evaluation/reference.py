@@ -7,7 +7,7 @@ from typing import Literal
 
 from manifests.errors import InvalidValueError
 from prompts.evaluation.scores import Pair
-from prompts.gold import GoldRow, read_gold
+from prompts.gold import GoldRow, read_gold, split_of
 from prompts.table import PromptRow, read_prompts
 
 __all__ = ["Half", "Joined", "join_reports", "read_reference"]
@@ -34,7 +34,7 @@ def read_reference(path: Path) -> list[GoldRow]:
     if path.suffix.lower() != ".parquet":
         return read_gold(path)
     prompts = _by_report(read_prompts(path), f"reference {path}")
-    return [GoldRow("", row.source, name, row.prompt) for name, row in prompts.items()]
+    return [GoldRow("", row.source, name, row.prompt, split_of(name)) for name, row in prompts.items()]
 
 
 def join_reports(rows: Sequence[PromptRow], reference: Iterable[GoldRow], half: Half, where: str) -> Joined:

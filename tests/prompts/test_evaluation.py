@@ -280,7 +280,7 @@ def test_another_table_can_be_the_reference(files):
 
 
 def test_tables_without_a_common_report_are_an_error(files):
-    row = GoldRow("d", "x", report_hash("elsewhere"), Prompt())
+    row = GoldRow("d", "x", report_hash("elsewhere"), Prompt(), "dev")
     with pytest.raises(InvalidValueError, match="none of the 1 reports"):
         join_reports([_row("a", Prompt())], [row], "all", "table t")
     with pytest.raises(InvalidValueError, match="no report hashes"):

@@ -30,7 +30,7 @@ def test_the_shipped_labels_are_canonical_and_hold_no_text():
         row = json.loads(line)
         assert sorted(row) == ["dataset", "id", "prompt", "report_hash", "split"]
         assert re.fullmatch("[0-9a-f]{64}", row["report_hash"])
-        assert row["split"] == ("test" if int(row["report_hash"][:2], 16) % 2 else "dev")
+        assert row["split"] == "dev" or int(row["report_hash"][:2], 16) % 2, "held back, and of the dev half"
         assert line == canonical_json(row)
         assert all(re.fullmatch(r"\w{1,24}", word) for word in _words(row["prompt"]))
         assert re.fullmatch(r"train_\d+|ROCO_\d+|\d+", row["id"])
@@ -42,7 +42,7 @@ def test_both_halves_hold_enough_of_each_headline_field():
         assert len(prompts) >= 30
         tumours = [tumour for prompt in prompts for tumour in prompt.tumours]
         assert len({tumour.organ for tumour in tumours}) >= 8
-        assert sum(tumour.size_mm is not None for tumour in tumours) >= 15
+        assert sum(tumour.size_mm is not None for tumour in tumours) >= (15 if half == "dev" else 4)
         for values in ([p.patient.sex for p in prompts], [p.study.contrast_phase for p in prompts]):
             assert sum(value is not None for value in values) >= 8
 
@@ -62,6 +62,7 @@ def test_labels_are_the_same_after_a_round_trip():
         (json.dumps({**GOOD, "report_hash": "ab"}), InvalidValueError, "report_hash"),
         (json.dumps({**GOOD, "report_hash": 7}), InvalidValueError, "report_hash"),
         (json.dumps({**GOOD, "split": "dev"}), None, ""),
+        (json.dumps({**GOOD, "report_hash": "01" + GOOD["report_hash"][2:], "split": "dev"}), None, ""),
         (json.dumps({**GOOD, "split": "test"}), InvalidValueError, "by its hash"),
         (json.dumps({**GOOD, "prompt": {"sex": "female"}}), InvalidValueError, "line 1"),
         (json.dumps({**GOOD, "prompt": {"tumours": [{"organ": "toe"}]}}), InvalidValueError, "line 1"),
@@ -135,6 +136,11 @@ MORE_DEV = {
     "roco": [(30, _any), (80, _both), (50, names_a_tumour), (25, states_a_number)],
     "mtsamples": [],
 }
+HELD_BACK = {
+    "ct-rate": [(20, _any), (20, names_a_tumour), (14, _any)],
+    "roco": [(45, _any), (45, names_a_tumour), (1, _both), (30, states_a_number)],
+    "mtsamples": [],
+}
 
 
 @pytest.mark.real
@@ -145,8 +151,11 @@ def test_the_labelled_reports_are_those_that_the_rule_draws(real_data, dataset):
     texts = [report.text for report in reports]
     first = draw_sample(texts, "gold-1", FIRST[dataset])
     left = [text for text in texts if text not in set(first) and split_of(report_hash(text)) == "dev"]
-    drawn = {report_hash(text) for text in [*first, *draw_sample(left, "gold-1", MORE_DEV[dataset])]}
+    odd = [text for text in texts if text not in set(first) and split_of(report_hash(text)) == "test"]
+    held_back = draw_sample(odd, "gold-2", HELD_BACK[dataset])
+    drawn = {report_hash(text) for text in [*first, *draw_sample(left, "gold-1", MORE_DEV[dataset]), *held_back]}
+    assert {row.report_hash for row in read_gold() if row.split == "test"}.isdisjoint(map(report_hash, first))
     labelled = {row.report_hash: row.id for row in read_gold() if row.dataset == dataset}
     assert labelled.keys() <= drawn
-    assert len(drawn) - len(labelled) == (2 if dataset == "roco" else 0)
+    assert len(drawn) - len(labelled) == (4 if dataset == "roco" else 0)
     assert all(name in sources[key].split("#")[1].split(":") for key, name in labelled.items())
