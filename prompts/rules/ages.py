@@ -22,6 +22,8 @@ _NUMBER_FIRST = re.compile(
     rf"|(?:[yY]|(?i:years?|yrs?))(?=,?\s(?:(?i:(?:fe)?male)|[MF])\b|\s?/\s?[MF]\b)|(?i:year|yr)s?[\s-](?=(?i:(?:\w{{1,20}}\s)?{_PERSON})\b))"
     rf"|(?P<letter>\s?[-/]?\s?(?=[MF]\b{NO_LETTER})))"
 )
+# whether `_NUMBER_FIRST` can match at all: most reports hold many numbers and no age
+_UNIT_OR_SEX = re.compile(r"\d[\s\u2013-]{0,3}(?:y|[-/]?\s?[mf]\b)")
 _WORD_FIRST = re.compile(
     r"\bage[d:]?\s{0,3}(?:of\s+|is\s+|:\s*|was\s+)?(?P<value>\d{1,3}(?:\.\d{1,2})?)(?![\d.]*\s?(?:cm|mm|%|kg|days|weeks|months|-|to\b|\d|and\b))",
     re.IGNORECASE,
@@ -79,7 +81,8 @@ def names_a_tracer(number: str, text: str) -> bool:
 
 
 def _candidates(text: str, lower: str) -> Iterator[re.Match[str]]:
-    yield from _NUMBER_FIRST.finditer(text)
+    if "old" in lower or "of age" in lower or _UNIT_OR_SEX.search(lower):
+        yield from _NUMBER_FIRST.finditer(text)
     if "age" in lower:
         yield from _WORD_FIRST.finditer(text)
     if any(word in lower for word in _PEOPLE) or _LETTER.search(text):

@@ -31,7 +31,8 @@ RULES_VERSION = "rules-3"
 def extract(text: str) -> Extraction:
     """Read a text; an empty one states nothing."""
     text = text[: body_end(text)]
-    text = text.translate(_PLAIN)
+    if not text.isascii():
+        text = text.translate(_PLAIN)
     parts = clauses(text)
     draft = Draft(text, lowered(text))
     read_patient(draft, parts)

@@ -61,7 +61,7 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
             dismissed |= {finding.fields["organ"] for finding in last}
             last = []
             continue
-        if resolved := _resolved(part, own):
+        if findings and (resolved := _resolved(part, own)):
             findings = [f for f in findings if not (f.mass and f.fields["organ"] in resolved)]
             dismissed |= resolved
         if own or (own := _again(part, findings)):
@@ -80,6 +80,8 @@ def _holds_another(part: Clause) -> bool:
 
 def _resolved(part: Clause, own: Sequence[Finding]) -> set[str]:
     """Organs whose mass a clause calls something else ("the mass in the liver, found to be a hydatid cyst")."""
+    if not any(m.means.benign for m in part.mentions):
+        return set()
     masses = [m for m in part.mentions if m.means.tumour == "mass" and found_to_be_else(part, m)]
     places = [place for m in masses[:_MOST_WORDS] if asserted(part, m) and (place := locate(part, m))]
     return {place.organ for place in places} - {finding.fields["organ"] for finding in own}
