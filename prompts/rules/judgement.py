@@ -64,10 +64,11 @@ def called_something_else(part: Clause, mention: Mention) -> bool:
 
 def found_to_be_else(part: Clause, mention: Mention) -> bool:
     """Tell whether a clause says outright what a mass is ("the mass in the liver was found to be a hydatid cyst")."""
-    last = [m for m in part.mentions if m.means.tumour == "mass"][-1]
-    return mention is last and any(
+    following = [m.start for m in part.mentions if m.means.tumour == "mass" and m.start > mention.start]
+    return any(
         other.means.benign == "entity" and not denied(part, other) and _linked(part, other, mention.end)
         for other in part.mentions
+        if mention.end <= other.start < min(following, default=len(part.text))
     )
 
 

@@ -244,27 +244,7 @@ def _site_beside(
     if len(fine) == 1 and len(sites(organ)) > 1:
         ((name, found),) = fine.items()
         return name, (found.start, found.end)
-    if organ != "lung" or fine:
-        return None, None
-    site, span = _lobe_and_side(part, near)
-    return (site, span) if site else _segment(part)
-
-
-_SEGMENT = re.compile(
-    r"\b(?P<first>left|right)?\s?S(?P<number>10|[1-9])\b(?:\s(?:segment\s)?(?:of|in)\s(?:the\s)?(?P<side>left|right)\slung)?"
-)
-
-
-def _segment(part: Clause) -> tuple[str | None, tuple[int, int] | None]:
-    """The lobe of a numbered lung segment ("S10 of the left lung", "right S6"); segments of livers have no side."""
-    found = _SEGMENT.search(part.text)
-    side = (found["first"] or found["side"]) if found else None
-    if found is None or side is None:
-        return None, None
-    number = int(found["number"])
-    upper = number <= (5 if side == "left" else 3)
-    lobe = "upper" if upper else "lower" if number > 5 else "middle"
-    return f"lung_{lobe}_lobe_{side}", found.span()
+    return _lobe_and_side(part, near) if organ == "lung" and not fine else (None, None)
 
 
 def _lobe_and_side(part: Clause, near: list[Mention]) -> tuple[str | None, tuple[int, int] | None]:

@@ -40,6 +40,8 @@ _PULMONARY_VESSELS = re.compile(
 _VENOUS_BEFORE = re.compile(r"(?:portal|venous|delayed)[\s-]phase\W{1,3}$", re.IGNORECASE)
 _VENOUS_AFTER = re.compile(r"[\s,:(\u2013-]{1,4}(?:portal|venous|delayed|late)[\s-](?:venous\s)?phase", re.IGNORECASE)
 _SYSTEMIC = re.compile(r"aort|coronar|carotid|renal arter|mesenteric|iliac|femoral|celiac|coeliac|subclavian")
+_LACKING = re.compile(r"\b(?:no|lack\sof|absence\sof)\s(?:available\s|obtained\s|separate\s)?$", re.IGNORECASE)
+_ARTERY = re.compile(r"arter(?!ial[\s-]phase)|\b(?:a{3}|evar|sma|ica|lad|rca)\b")
 _NOT_MADE = re.compile(
     r"[^,;.]{0,40}\b(?:was|were)\snot\s(?:obtained|acquired|performed|made|done|available)\b", re.IGNORECASE
 )
@@ -67,7 +69,10 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         (m.means.contrast_phase, (part.start + m.start, part.start + m.end))
         for part in parts
         for m in part.mentions
-        if m.means.contrast_phase and not _other_vessels(part, m, lower) and not _NOT_MADE.match(part.text, m.end)
+        if m.means.contrast_phase
+        and not _other_vessels(part, m, lower)
+        and not _NOT_MADE.match(part.text, m.end)
+        and not _LACKING.search(part.text, max(0, m.start - 20), m.start)
     ]
     given = [(part, match) for part in parts if "contrast" in part.text for match in _NOT_GIVEN.finditer(part.text)]
     given += [(part, match) for part in parts if "lain" in part.text for match in _PLAIN_SCAN.finditer(part.text)]
@@ -89,7 +94,7 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
 
 
 def _other_vessels(part: Clause, mention: Mention, lower: str) -> bool:
-    """Tell whether a CT angiography is that of pulmonary vessels, or an earlier one, or timed for veins."""
+    """Tell whether a CT angiography names no artery, is that of pulmonary vessels, an earlier one, or timed for veins."""
     if not _ANGIOGRAPHY.search(mention.text):
         return False
     compared = _COMPARED.search(part.text)
@@ -98,7 +103,9 @@ def _other_vessels(part: Clause, mention: Mention, lower: str) -> bool:
     before, after = part.text[max(0, mention.start - 30) : mention.start], part.text[mention.end :]
     if _VENOUS_BEFORE.search(before) or _VENOUS_AFTER.match(after):
         return True
-    return _PULMONARY_VESSELS.search(lower) is not None and _SYSTEMIC.search(lower) is None
+    return _SYSTEMIC.search(lower) is None and (
+        _PULMONARY_VESSELS.search(lower) is not None or _ARTERY.search(lower) is None
+    )
 
 
 def _delays(text: str) -> list[tuple[str, tuple[int, int]]]:

@@ -52,11 +52,12 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
         if stale and _STAGE_LINE.match(part.text):
             read_stages(part, findings[-1:])
             stale = False
-        if not part.live and not subject_end:
+        holds_another = bool(last) and _holds_another(part)
+        if not part.live and not subject_end and not holds_another:
             continue
         asked = described and part.section == "history"  # a mass that is asked for is told of again if it is there
         own = _own(part, findings, dismissed | {_ALL} if asked else dismissed) if part.live else []
-        if not own and ((subject_end and judged_later(part)) or (last and _holds_another(part))):
+        if holds_another or (subject_end and not own and judged_later(part)):
             findings = [finding for finding in findings if finding not in last]
             dismissed |= {finding.fields["organ"] for finding in last}
             last = []
