@@ -350,6 +350,11 @@ def test_instructions_inside_a_report_are_words_of_it():
 def _answer_of(text, found):
     """The answer that quotes what the rules found: the same prompt said the model's way."""
     prompt, quotes = found.prompt, {item.field: text[item.start : item.end] for item in found.evidence}
+    spans = {item.field: item for item in found.evidence}
+    for index in range(len(prompt.tumours)):  # "left lung", not "lung", which may stand elsewhere with the other side
+        organ = spans[f"tumours.{index}.organ"]
+        side = spans.get(f"tumours.{index}.side", organ)
+        quotes[f"tumours.{index}.organ"] = text[min(organ.start, side.start) : max(organ.end, side.end)]
     content = empty_answer().model_dump()
     for name, key in (("age", "age_years"), ("sex", "sex"), ("race", "race"), ("height", "height_cm")):
         value = getattr(prompt.patient, key)
