@@ -133,6 +133,7 @@ class BuildConfig:
         preset: resolution and field of view.
         seed: run seed; another seed gives another dataset.
         candidates: drawings allowed for one case until one is accepted.
+        randomise: 0 = the variety of patients and scanners, 1 = far beyond it, for training; in between, in between.
         retry_failed: give cases another chance that earlier runs set aside as failed.
         workers: who does the work.
     """
@@ -145,6 +146,7 @@ class BuildConfig:
     preset: Preset = field(default_factory=lambda: PRESETS["demo"])
     seed: int = 0
     candidates: int = 5
+    randomise: float = 0.0
     retry_failed: bool = False
     workers: WorkerConfig = field(default_factory=WorkerConfig)
 
@@ -153,6 +155,9 @@ class BuildConfig:
         _at_least("--n", self.n, 1)
         _at_least("--candidates", self.candidates, 1)
         _at_least("--seed", self.seed, 0)
+        if not 0 <= self.randomise <= 1:  # also refuses NaN
+            got = str(self.randomise)
+            raise InvalidValueError("--randomise", got=got, need="a number from 0 to 1", do="Correct the option.")
 
 
 def _at_least(option: str, value: float | int, least: int) -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.engines.base import ImageModel, MaskModel, Request, check_ct, check_masks
+from factory.engines.base import ImageModel, MaskModel, Masks, Request, check_ct, check_masks
 from factory.plan import Agenda, Job
 from factory.quality import Verdict
 from manifests.case import Arrays, CaseRecord
@@ -204,10 +204,16 @@ def _produce(job: Job, models: Models, watch: _Stopwatch) -> tuple[Arrays, dict[
         "measured": verdict.measured,
         "lesions": verdict.lesions,
         "structures": verdict.structures,
-        "notes": dict(masks.notes),
+        "notes": _notes(request, masks),
         "patient_id": masks.patient_id,
         "licence": masks.licence,
     }
+
+
+def _notes(request: Request, masks: Masks) -> dict[str, str]:
+    """What the mask model notes, and the dial where it is not 0."""
+    dial = {"randomise": f"{request.randomise:g}"} if request.randomise else {}
+    return {**masks.notes, **dial}
 
 
 def _blank_record(job: Job, dataset: Dataset) -> CaseRecord:

@@ -35,6 +35,7 @@ class Job:
         candidate: number of earlier drawings for this slot that were not accepted.
         row: the prompt with its text and where it came from.
         grid: where the voxels lie.
+        randomise: the dial of `Request`.
     """
 
     case_id: str
@@ -42,11 +43,12 @@ class Job:
     candidate: int
     row: PromptRow
     grid: Grid
+    randomise: float = 0.0
 
     def request(self) -> Request:
         """The engine's view of this job: what is unstated in the prompt is drawn here."""
         subject = complete(self.row.prompt, rng(self.case_id, "subject"))
-        return Request(case_id=self.case_id, prompt=self.row.prompt, subject=subject, grid=self.grid)
+        return Request(self.case_id, self.row.prompt, subject, self.grid, randomise=self.randomise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +112,23 @@ class Plan:
     Attributes:
         prompts: the prompt of each slot.
         preset: resolution and field of view.
-        making: identity of what draws: models, weights, grid and run seed.
+        making: identity of what draws: models, weights, grid, run seed and, where it is not 0, `randomise`.
     """
 
     prompts: Prompts
     preset: Preset
     making: Mapping[str, Any]
 
+    @property
+    def randomise(self) -> float:
+        """The dial of every request of this plan."""
+        return float(self.making.get("randomise", 0.0))
+
     def job(self, index: int, candidate: int = 0) -> Job:
         """The drawing number `candidate` of slot `index`."""
         row = self.prompts.row(index)
         case_id = make_case_id(prompt_id=row.prompt.prompt_id, spec=self.making, index=index, candidate=candidate)
-        return Job(case_id, index, candidate, row, self.preset.grid(row.prompt.study.region))
+        return Job(case_id, index, candidate, row, self.preset.grid(row.prompt.study.region), self.randomise)
 
 
 @dataclass(slots=True)

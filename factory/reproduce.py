@@ -55,7 +55,7 @@ def reproduce(
     spec = dataset.spec
     models = load() if load else load_models(masks or spec.mask_model["name"], spec.image_model["name"])
     _require_same_makers(dataset, models)
-    request = _request(record)
+    request = _request(record, spec.randomise)
     drawn = models.masks.draw(request)
     made = {"ct": models.images.render(request, drawn), "anatomy": drawn.anatomy, "lesions": drawn.lesions}
     layers = {}
@@ -65,10 +65,10 @@ def reproduce(
     return Reproduction(layers)
 
 
-def _request(record: CaseRecord) -> Request:
+def _request(record: CaseRecord, randomise: float) -> Request:
     prompt = parse_prompt(record.prompt_json, f"case {record.case_id}")
     subject = complete(prompt, rng(record.case_id, "subject"))
-    return Request(case_id=record.case_id, prompt=prompt, subject=subject, grid=record.grid())
+    return Request(record.case_id, prompt, subject, record.grid(), randomise=randomise)
 
 
 def _require_made_here(record: CaseRecord, dataset: Dataset) -> None:

@@ -135,12 +135,15 @@ def plan_spec(config: BuildConfig, models: Models) -> tuple[Plan, DatasetSpec]:
     grid, masks, images = config.preset.identity(), dict(models.masks.identity), dict(models.images.identity)
     completion = {"completion": shipped.distribution_id}
     making = {"mask_model": masks, "image_model": images, "grid": grid, "run_seed": config.seed, **completion}
+    if config.randomise:
+        making["randomise"] = config.randomise
     spec = DatasetSpec(
         kind="synthetic",
         mask_model=masks,
         image_model=images,
         grid=grid,
         run_seed=config.seed,
+        randomise=config.randomise,
         prompts={**prompts.origin, **completion},
         gate=dict(models.gate),
     )

@@ -159,6 +159,7 @@ def _provenance(spec: DatasetSpec) -> str:
         ("image model", _pairs(spec.image_model)),
         ("grid", _pairs(spec.grid)),
         ("run seed", str(spec.run_seed)),
+        ("randomise", f"{spec.randomise:g}"),
         ("prompts", _pairs(spec.prompts)),
         ("quality gate", _pairs(spec.gate)),
         ("anatomy table", spec.anatomy_table),

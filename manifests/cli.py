@@ -191,6 +191,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"  masks by    {_pairs(spec['mask_model'])}",
         f"  images by   {_pairs(spec['image_model'])}",
         f"  grid        {_pairs(spec['grid'])}",
+        f"  randomise   {spec['randomise']:g}",
         f"  prompts     {_pairs(spec['prompts'])}",
     ]
     lines += [f"  {name:11} {_pairs(found)}" for name, found in facts["attributes"].items() if found]

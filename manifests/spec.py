@@ -23,6 +23,7 @@ class DatasetSpec(Row):
         mask_model, image_model: identities of the engines; empty for real cases.
         grid: preset name, spacing and what else decides the grids.
         run_seed: the seed that the user chose.
+        randomise: how far cases leave the population, 0 to 1; left out of the file and the identity at 0.
         prompts: origin and hash of the prompts.
         gate: thresholds of the quality gate.
         anatomy_table: hash of the ids and names of the anatomy table.
@@ -35,6 +36,7 @@ class DatasetSpec(Row):
     image_model: dict[str, str] = Field(default_factory=dict)
     grid: dict[str, Any] = Field(default_factory=dict)
     run_seed: int = 0
+    randomise: float = 0.0
     prompts: dict[str, str] = Field(default_factory=dict)
     gate: dict[str, Any] = Field(default_factory=dict)
     anatomy_table: str = Field(default_factory=table_hash)
@@ -43,7 +45,7 @@ class DatasetSpec(Row):
     @property
     def spec_id(self) -> str:
         """Identity of the spec: "s" and 20 hexadecimal characters."""
-        return "s" + content_hash(self.model_dump(mode="json"))
+        return "s" + content_hash(_fields(self))
 
     @property
     def from_patients(self) -> bool:
@@ -51,9 +53,15 @@ class DatasetSpec(Row):
         return self.kind == "real" or self.mask_model.get("sources") == "real"
 
 
+def _fields(spec: DatasetSpec) -> dict[str, Any]:
+    """Plain data, without `randomise` where it is 0: specs from before the dial keep their identity."""
+    fields = spec.model_dump(mode="json")
+    return fields if spec.randomise else {name: value for name, value in fields.items() if name != "randomise"}
+
+
 def spec_text(spec: DatasetSpec) -> str:
     """The content of `dataset.json`: the spec and its identity."""
-    fields = {"spec_id": spec.spec_id} | spec.model_dump(mode="json")
+    fields = {"spec_id": spec.spec_id} | _fields(spec)
     return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
 

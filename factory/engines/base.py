@@ -30,12 +30,15 @@ class Request:
         prompt: what was asked, with its unstated fields.
         subject: the same with every field stated: what was unstated is drawn.
         grid: where the voxels lie, in the torso frame of `factory.config`.
+        randomise: how far shapes and intensities leave the population, 0 to 1. At 0 they vary as
+            in patients and scanners; at 1 far beyond (domain randomisation).
     """
 
     case_id: str
     prompt: Prompt
     subject: Prompt
     grid: Grid
+    randomise: float = 0.0
 
     def rng(self, stage: str) -> np.random.Generator:
         """The random generator of one stage of this case; a stage name is used once."""

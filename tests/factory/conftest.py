@@ -49,6 +49,7 @@ def toy_run(tmp_path: Path) -> MakeRun:
         candidates: int = 5,
         seed: int = 0,
         retry_failed: bool = False,
+        randomise: float = 0.0,
     ) -> Run:
         manifest = tmp_path / f"prompts-{'-'.join(map(str, ages))}.parquet"
         if not manifest.exists():
@@ -61,6 +62,7 @@ def toy_run(tmp_path: Path) -> MakeRun:
             seed=seed,
             candidates=candidates,
             retry_failed=retry_failed,
+            randomise=randomise,
             workers=workers or WorkerConfig(),
         )
         return Run(config, partial(toy_models, behaviour))

@@ -88,6 +88,9 @@ BAD = {
     "workers": ("--workers", "0"),
     "timeout": ("--timeout", "-1"),
     "seed": ("--seed", "-1"),
+    "randomise below": ("--randomise", "-0.1"),
+    "randomise above": ("--randomise", "1.01"),
+    "randomise nan": ("--randomise", "nan"),
     "option": ("--nope",),
     "number": ("--n", "many"),
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import pytest
 
 from factory.executor import Models
@@ -24,6 +25,27 @@ def built(toy_run: MakeRun) -> Run:
 def test_every_delivered_case_comes_out_the_same(built: Run) -> None:
     for record in built.dataset.accepted():
         assert reproduce(built.dataset.root, record.case_id, toy_models).identical
+
+
+class Dialled(ToyImages):
+    """Shows the dial in the image."""
+
+    def render(self, request, masks):
+        return super().render(request, masks) + np.int16(100 * request.randomise)
+
+
+def test_the_dial_reaches_the_engines_the_records_and_a_case_made_again(toy_run: MakeRun) -> None:
+    toys = toy_models()
+    models = Models(toys.masks, Dialled(), toys.assess, toys.gate)
+    run = toy_run(2, randomise=0.25)
+    run = Run(run.config, lambda: models)
+    assert all(outcome.record.notes["randomise"] == "0.25" for outcome in run)
+    assert run.dataset.spec.randomise == 0.25
+    assert "| randomise | 0.25 |" in (run.dataset.root / "README.md").read_text()
+    record = run.dataset.accepted()[0]
+    assert reproduce(run.dataset.root, record.case_id, lambda: models).identical
+    plain = toy_run(2, out="plain")
+    assert {outcome.record.case_id for outcome in plain}.isdisjoint({found.case_id for found in run.dataset.records()})
 
 
 class Careless(ToyImages):

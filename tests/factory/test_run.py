@@ -80,7 +80,9 @@ def test_spent_candidates_are_accounted_for_and_more_can_be_given(toy_run: MakeR
     assert generous.report().complete
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"ages": (50, 51)}, {"behaviour": Behaviour(rejected=0.1)}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"ages": (50, 51)}, {"behaviour": Behaviour(rejected=0.1)}, {"randomise": 0.5}]
+)
 def test_another_spec_is_refused_and_nothing_changes(toy_run: MakeRun, change: dict) -> None:
     run = toy_run(2)
     drain(run)
