@@ -66,7 +66,9 @@ class Lesion(Row):
     """One lesion instance.
 
     `size_mm` is the longest diameter in any axial slice (RECIST 1.1), voxel edges included.
-    `site` is the anatomical structure that holds it; `center_mm_xyz` is LPS.
+    `site` is the anatomical structure that holds it; `center_mm_xyz` is LPS. `kind` says what it is
+    made of, `form` how it grows (None = unknown), `role` what it is in the disease: "primary",
+    "satellite" or "metastasis". docs/lesions.md lists the words.
     """
 
     id: int
@@ -74,6 +76,8 @@ class Lesion(Row):
     site: str
     side: str | None = None
     kind: str = "solid"
+    form: str | None = None
+    role: str = "primary"
     size_mm: float
     volume_ml: float
     center_mm_xyz: tuple[float, float, float]
@@ -245,6 +249,8 @@ _LESION = pa.struct(
         ("site", pa.string()),
         ("side", pa.string()),
         ("kind", pa.string()),
+        ("form", pa.string()),
+        ("role", pa.string()),
         ("size_mm", pa.float64()),
         ("volume_ml", pa.float64()),
         ("center_mm_xyz", pa.list_(pa.float64())),
