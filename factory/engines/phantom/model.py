@@ -1,6 +1,7 @@
 """The mask model `phantom`: draw a body of the population, paint it, place the lesions."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +18,7 @@ from factory.engines.phantom.pelvis import paint_gluteals, paint_pelvic_bones, p
 from factory.engines.phantom.population import Build, draw_build
 from factory.engines.phantom.skeleton import paint_shoulders, paint_spine
 from factory.engines.phantom.space import LATTICE, Space
+from factory.engines.phantom.variants import draw_variants
 from factory.engines.phantom.vessels import paint_arteries, paint_veins
 from manifests.anatomy import structures
 from manifests.geometry import Grid
@@ -37,6 +39,7 @@ class Phantom(MaskModel):
     def draw(self, request: Request) -> Masks:
         """Draw the masks of one case."""
         build = draw_build(request.subject, request.rng("phantom"))
+        build = replace(build, variants=draw_variants(request.subject, request.rng("variants"), request.randomise))
         anatomy, lesions, records = place_lesions(paint(build, request.grid), request)
         return Masks(anatomy, lesions, records)
 
