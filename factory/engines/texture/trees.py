@@ -188,19 +188,46 @@ def _stamp(
     radius: Float64[np.ndarray, " n"],
     spacing: Float64[np.ndarray, "3"],
 ) -> None:
-    voxel = np.cbrt(spacing.prod())
-    size = np.ceil(radius / voxel).astype(np.int64)
-    for extent in np.unique(size):
-        reach = np.ceil(extent * voxel / spacing).astype(np.int64) + 1
-        ball = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1).reshape(-1, 3)
-        members = np.flatnonzero(size == extent)
-        for part in np.array_split(members, max(len(members) * len(ball) // _CHUNK, 1)):
-            near = np.round(points[part])[:, None].astype(np.int64) + ball
-            gap = np.linalg.norm((near - points[part][:, None]) * spacing, axis=2)
-            cover = np.clip(0.5 + (radius[part][:, None] - gap) / voxel, 0, 1).astype(np.float32)
-            flat, valid = _flat(near, share.shape)
-            valid &= cover > 0
-            np.maximum.at(share.reshape(-1), flat[valid], cover[valid])
+    """Raise `share` to the cover of balls with edges one voxel soft; `points` in voxels, `radius` in mm."""
+    voxel = float(np.cbrt(spacing.prod()))
+    # a cover above 0 reaches radius + voxel / 2 from a point that lies up to half a step off its nearest voxel
+    reach = np.floor((radius[:, None] + voxel / 2) / spacing + 0.5).astype(np.int64)
+    centre = np.rint(points).astype(np.int64)
+    kept = ((centre + reach >= 0) & (centre - reach < share.shape)).all(axis=1)
+    members = np.flatnonzero(kept)
+    if not len(members):
+        return
+    kinds, kind = np.unique(reach[members], axis=0, return_inverse=True)
+    for number, extent in enumerate(kinds):
+        group = members[kind == number]
+        for part in np.array_split(group, max(len(group) * int((2 * extent + 1).prod()) // _CHUNK, 1)):
+            _stamp_equal(share, (points[part], centre[part], radius[part]), extent, spacing)
+
+
+def _stamp_equal(
+    share: Float32[np.ndarray, "z y x"],
+    balls: tuple[Float64[np.ndarray, "n 3"], Int[np.ndarray, "n 3"], Float64[np.ndarray, " n"]],
+    reach: Int[np.ndarray, "3"],
+    spacing: Float64[np.ndarray, "3"],
+) -> None:
+    """Stamp balls that reach equally many voxels: points, nearest voxels and radii."""
+    points, centre, radius = balls
+    count = len(points)
+    squared: np.ndarray = np.zeros((count, 1, 1, 1), np.float32)
+    flat: np.ndarray = np.zeros((count, 1, 1, 1), np.int64)
+    inside: np.ndarray = np.ones((count, 1, 1, 1), bool)
+    for axis, strides in enumerate((share.shape[1] * share.shape[2], share.shape[2], 1)):
+        index = centre[:, axis, None] + np.arange(-reach[axis], reach[axis] + 1)
+        apart = ((index - points[:, axis, None]) * spacing[axis]).astype(np.float32)
+        shape = (count, *(-1 if other == axis else 1 for other in range(3)))
+        squared = squared + np.square(apart).reshape(shape)
+        flat = flat + (index * strides).reshape(shape)
+        inside = inside & ((index >= 0) & (index < share.shape[axis])).reshape(shape)
+    voxel = np.float32(np.cbrt(spacing.prod()))
+    reached = (radius / voxel + 0.5).astype(np.float32)[:, None, None, None]
+    hit = inside & (squared < np.square(reached * voxel))
+    cover = np.broadcast_to(reached, hit.shape)[hit] - np.sqrt(squared[hit]) / voxel
+    np.maximum.at(share.reshape(-1), flat[hit], np.minimum(cover, 1))
 
 
 def _flat(
