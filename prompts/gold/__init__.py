@@ -16,7 +16,18 @@ from manifests.errors import FileFormatError, InvalidValueError, LocationError
 from prompts.schema import Prompt, parse_prompt
 from prompts.sources import report_hash
 
-__all__ = ["GOLD_PATH", "GoldRow", "Split", "draw_sample", "names_a_tumour", "read_gold", "split_of", "states_a_number"]
+__all__ = [
+    "GOLD_PATH",
+    "GoldRow",
+    "Split",
+    "draw_sample",
+    "names_a_growth",
+    "names_a_tumour",
+    "read_gold",
+    "sizes_a_growth",
+    "split_of",
+    "states_a_number",
+]
 
 GOLD_PATH = Path(__file__).with_name("torso_reports.jsonl")
 """The gold set that ships."""
@@ -28,8 +39,10 @@ _TUMOUR_WORD = re.compile(
     r"|gist|hcc|rcc|nsclc|spiculated)\b",
     re.IGNORECASE,
 )
+_GROWTH_WORD = re.compile(rf"{_TUMOUR_WORD.pattern}|\b(\w*omas?|gists?|nodules?|lesions?)\b", re.IGNORECASE)
 _DENIAL = re.compile(r"\b(no|not|without)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\d[\s-]*(mm|cm|years?|yo|y/o|yr)\b", re.IGNORECASE)
+_LENGTH = re.compile(r"\d[\s-]*(mm|cm|millimet\w+|centimet\w+)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.;\n](?!\d)")
 
 
@@ -67,6 +80,16 @@ def states_a_number(text: str) -> bool:
     return _NUMBER.search(text) is not None
 
 
+def names_a_growth(text: str) -> bool:
+    """Tell whether a tumour, nodule, lesion or any word in -oma is named, denied or not; broad, for drawing only."""
+    return _GROWTH_WORD.search(text) is not None
+
+
+def sizes_a_growth(text: str) -> bool:
+    """Tell whether a sentence holds a length and a word for a growth (`names_a_growth`); broad, for drawing only."""
+    return any(_LENGTH.search(part) and _GROWTH_WORD.search(part) for part in _SENTENCE_END.split(text))
+
+
 def draw_sample(texts: Iterable[str], seed: str, parts: Sequence[tuple[int, Callable[[str], bool]]]) -> list[str]:
     """Draw texts whatever their order: for each part its number of those that it admits, from what earlier parts left.
 
@@ -76,7 +99,8 @@ def draw_sample(texts: Iterable[str], seed: str, parts: Sequence[tuple[int, Call
     drawn: list[str] = []
     for number, admits in parts:
         drawn += [text for text in left if admits(text)][:number]
-        left = [text for text in left if text not in set(drawn)]
+        taken = set(drawn)
+        left = [text for text in left if text not in taken]
     return drawn
 
 

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from manifests.errors import FileFormatError, InvalidValueError, LocationError
 from manifests.identity import canonical_json
-from prompts.gold import GOLD_PATH, draw_sample, names_a_tumour, read_gold, split_of, states_a_number
+from prompts.gold import (
+    GOLD_PATH,
+    draw_sample,
+    names_a_growth,
+    names_a_tumour,
+    read_gold,
+    sizes_a_growth,
+    split_of,
+    states_a_number,
+)
 from prompts.sources import read_reports, report_hash
 
 TEXTS = {"ct-rate": "ct_rate_reports_500.csv", "roco": "roco_ct_captions_ccby.csv", "mtsamples": "mtsamples_ct.jsonl"}
@@ -42,7 +51,7 @@ def test_both_halves_hold_enough_of_each_headline_field():
         assert len(prompts) >= 30
         tumours = [tumour for prompt in prompts for tumour in prompt.tumours]
         assert len({tumour.organ for tumour in tumours}) >= 8
-        assert sum(tumour.size_mm is not None for tumour in tumours) >= (15 if half == "dev" else 4)
+        assert sum(tumour.size_mm is not None for tumour in tumours) >= (15 if half == "dev" else 5)
         for values in ([p.patient.sex for p in prompts], [p.study.contrast_phase for p in prompts]):
             assert sum(value is not None for value in values) >= 8
 
@@ -118,6 +127,19 @@ def test_what_counts_for_the_drawing(text, tumour, number):
     assert (names_a_tumour(text), states_a_number(text)) == (tumour, number)
 
 
+@pytest.mark.parametrize(
+    ("text", "growth", "sized"),
+    [
+        ("No lesion. Effusion of 3 cm", True, False),
+        ("A 12-mm nodule", True, True),
+        ("haematoma, 4.5 centimetres", True, True),
+        ("nodular opacity of 9 mm", False, False),
+    ],
+)
+def test_what_counts_for_the_drawing_of_sizes(text, growth, sized):
+    assert (names_a_growth(text), sizes_a_growth(text)) == (growth, sized)
+
+
 def _any(_):
     return True
 
@@ -141,6 +163,11 @@ HELD_BACK = {
     "roco": [(45, _any), (45, names_a_tumour), (1, _both), (30, states_a_number)],
     "mtsamples": [],
 }
+HELD_BACK_MORE = {
+    "ct-rate": [(30, sizes_a_growth)],
+    "roco": [(20, sizes_a_growth), (60, names_a_tumour), (20, states_a_number), (110, names_a_growth)],
+    "mtsamples": [],
+}
 
 
 @pytest.mark.real
@@ -153,9 +180,10 @@ def test_the_labelled_reports_are_those_that_the_rule_draws(real_data, dataset):
     left = [text for text in texts if text not in set(first) and split_of(report_hash(text)) == "dev"]
     odd = [text for text in texts if text not in set(first) and split_of(report_hash(text)) == "test"]
     held_back = draw_sample(odd, "gold-2", HELD_BACK[dataset])
+    held_back += draw_sample(set(odd) - set(held_back), "gold-3", HELD_BACK_MORE[dataset])
     drawn = {report_hash(text) for text in [*first, *draw_sample(left, "gold-1", MORE_DEV[dataset]), *held_back]}
     assert {row.report_hash for row in read_gold() if row.split == "test"}.isdisjoint(map(report_hash, first))
     labelled = {row.report_hash: row.id for row in read_gold() if row.dataset == dataset}
     assert labelled.keys() <= drawn
-    assert len(drawn) - len(labelled) == (4 if dataset == "roco" else 0)
+    assert len(drawn) - len(labelled) == (5 if dataset == "roco" else 0)
     assert all(name in sources[key].split("#")[1].split(":") for key, name in labelled.items())
