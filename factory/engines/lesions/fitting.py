@@ -4,13 +4,16 @@ Works in boxes around the site and around the seed, so time depends on the organ
 not on the volume.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
+from factory.engines.lesions.canvas import Box, Canvas, Index, closed, padded, shifted
 from factory.engines.lesions.growing import grow
+from factory.engines.lesions.pushing import Pushed, pushed
 from factory.engines.lesions.seeding import draw_seeds
 from factory.engines.lesions.shape import Style, shape_field
 from factory.engines.lesions.territory import harmed, prices
@@ -18,10 +21,7 @@ from manifests.anatomy import Structure
 from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
 
-__all__ = ["Box", "Canvas", "Fitted", "Index", "Wanted", "closed", "fit", "padded"]
-
-Box = tuple[slice, ...]
-Index = tuple[int, int, int]
+__all__ = ["Fitted", "Wanted", "fit"]
 
 _REACH = 0.8
 """Half edge of a lesion's box as a fraction of its diameter: room to deform where tissue is in the way."""
@@ -37,23 +37,19 @@ _LUMEN_VOXELS = 3.0
 """Depth in voxels from which a lumen is wide enough to stay open."""
 
 
-@dataclass(slots=True)
-class Canvas:
-    """The volumes being painted, and the size in voxels of each id in them."""
-
-    grid: Grid
-    anatomy: UInt8[np.ndarray, "z y x"]
-    lesions: UInt8[np.ndarray, "z y x"]
-    voxels: np.ndarray
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One lesion to place: its site, longest axial diameter and growth form."""
+    """One lesion to place: its site, longest axial diameter and growth form.
+
+    Attributes:
+        near: where it starts lies within `near_mm` of this voxel; None = anywhere in the site.
+    """
 
     site: Structure
     size_mm: float
     style: Style
+    near: Index | None = None
+    near_mm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +61,7 @@ class Fitted:
     size_mm: float
     error_mm: float
     fullness: float
+    pushed: Pushed | None = None
 
 
 def fit(canvas: Canvas, wanted: Wanted, rng: np.random.Generator) -> Fitted:
@@ -77,12 +74,13 @@ def fit(canvas: Canvas, wanted: Wanted, rng: np.random.Generator) -> Fitted:
     found: list[Fitted] = []
     for crowded in (False, True):
         for seed in _seeds(canvas, wanted, crowded, rng):
-            fitted = _grow_at(canvas, wanted, seed, crowded, rng)
-            good = fitted.error_mm <= min(_GOOD_FRACTION * wanted.size_mm, voxel_mm)
-            if good and fitted.fullness >= _FULLNESS:
-                return fitted
-            if fitted.error_mm <= voxel_mm:
-                found.append(fitted)
+            for push in _pushes(canvas, wanted, seed):
+                fitted = _grow_at(canvas, wanted, (seed, push, crowded), rng)
+                good = fitted.error_mm <= min(_GOOD_FRACTION * wanted.size_mm, voxel_mm)
+                if good and fitted.fullness >= _FULLNESS:
+                    return fitted
+                if fitted.error_mm <= voxel_mm:
+                    found.append(fitted)
         if any(fitted.fullness >= _FULLNESS for fitted in found):
             break
     if not found:
@@ -95,23 +93,42 @@ def fit(canvas: Canvas, wanted: Wanted, rng: np.random.Generator) -> Fitted:
     return max(found, key=lambda fitted: min(fitted.fullness, _FULLNESS) - 0.01 * fitted.error_mm / voxel_mm)
 
 
+def _pushes(canvas: Canvas, wanted: Wanted, seed: Index) -> Iterator[Pushed | None]:
+    """Ways to make room at a seed: push what lies around it, where that does no harm; then leave it as it is."""
+    if wanted.style.pushes and (push := pushed(canvas, wanted.site, seed, wanted.size_mm)):
+        yield push
+    yield None
+
+
 def _seeds(canvas: Canvas, wanted: Wanted, crowded: bool, rng: np.random.Generator) -> list[Index]:
     """Draw starting voxels, as indices of the whole volume."""
     nz, ny, nx = (wanted.size_mm / spacing for spacing in canvas.grid.spacing_mm_zyx)
     site = ndimage.find_objects((canvas.anatomy == wanted.site.id).view(np.uint8))[0]
     box = padded(site, [int(n / 2) + 1 for n in (nz, ny, nx)], canvas.anatomy.shape)
     price = np.where(closed(canvas, box), np.inf, prices(wanted.site, crowded=crowded)[canvas.anatomy[box]])
+    if wanted.near is not None:
+        price[_far(box, wanted.near, canvas.grid.spacing_mm_zyx, wanted.near_mm)] = np.inf
     seeds = draw_seeds(canvas.anatomy[box] == wanted.site.id, price, (nz, ny, nx), wanted.style, rng)
-    return [_shifted(seed, box, 1) for seed in seeds]
+    return [shifted(seed, box, 1) for seed in seeds]
 
 
-def _grow_at(canvas: Canvas, wanted: Wanted, seed: Index, crowded: bool, rng: np.random.Generator) -> Fitted:
+def _far(box: Box, near: Index, spacing: tuple[float, float, float], reach_mm: float) -> Bool[np.ndarray, "z y x"]:
+    """Voxels of a box beyond a distance of a voxel of the volume."""
+    z, y, x = (((np.arange(part.start, part.stop) - i) * s) ** 2 for part, i, s in zip(box, near, spacing, strict=True))
+    return np.asarray(z[:, None, None] + y[:, None] + x > reach_mm**2)
+
+
+def _grow_at(
+    canvas: Canvas, wanted: Wanted, start: tuple[Index, Pushed | None, bool], rng: np.random.Generator
+) -> Fitted:
     """Grow a lesion of the wanted size from a seed, retreating from the organs that it harms."""
+    seed, push, crowded = start
     spacing = canvas.grid.spacing_mm_zyx
     reach = [int(_REACH * wanted.size_mm / s) + 2 for s in spacing]
     box = padded(tuple(slice(i, i + 1) for i in seed), reach, canvas.anatomy.shape)
-    local = _shifted(seed, box, -1)
-    shape, anatomy = _shape(canvas, wanted, box, local, rng), canvas.anatomy[box]
+    local = shifted(seed, box, -1)
+    anatomy = push.window(box) if push else canvas.anatomy[box]
+    shape = _shape(wanted, (anatomy, closed(canvas, box)), local, spacing, rng)
     table = prices(wanted.site, crowded=crowded)
     others = np.arange(len(table)) != wanted.site.id
     table[others] = np.maximum(table[others] * wanted.style.outside, 1.0)
@@ -121,22 +138,33 @@ def _grow_at(canvas: Canvas, wanted: Wanted, seed: Index, crowded: bool, rng: np
         if not hurt:
             break
         table[others if retreat == _RETREATS - 1 else list(hurt)] = np.inf
-    return _rated(canvas.grid, wanted, box, mask, size_mm)
+    return replace(_rated(canvas.grid, wanted, box, mask, size_mm), pushed=push)
 
 
 def _shape(
-    canvas: Canvas, wanted: Wanted, box: Box, seed: Index, rng: np.random.Generator
+    wanted: Wanted,
+    room: tuple[UInt8[np.ndarray, "z y x"], Bool[np.ndarray, "z y x"]],
+    seed: Index,
+    spacing: tuple[float, float, float],
+    rng: np.random.Generator,
 ) -> Float32[np.ndarray, "z y x"]:
-    """The lesion's own shape in a box, before the prices of tissues; infinite where it is closed."""
-    spacing = canvas.grid.spacing_mm_zyx
+    """The lesion's own shape in a box, before the prices of tissues; infinite where it is closed.
+
+    Args:
+        wanted: the lesion.
+        room: anatomy of the box, and where it is closed.
+        seed: index of its centre in the box.
+        spacing: of the voxels, in mm.
+        rng: draws the shape.
+    """
+    anatomy, shut = room
     z, y, x = (
-        ((np.arange(part.stop - part.start) - i) * s).astype(np.float32)
-        for part, i, s in zip(box, seed, spacing, strict=True)
+        ((np.arange(n) - i) * s).astype(np.float32) for n, i, s in zip(anatomy.shape, seed, spacing, strict=True)
     )
     shape = shape_field(wanted.style, (z, y, x), wanted.size_mm / 2, rng)
-    shape[closed(canvas, box)] = np.inf
-    if wanted.style.kind == "annular":
-        shape[_lumen(canvas.anatomy[box] == wanted.site.id, spacing)] = np.inf
+    shape[shut] = np.inf
+    if wanted.style.form == "annular":
+        shape[_lumen(anatomy == wanted.site.id, spacing)] = np.inf
     shape[seed] = 0.0
     return shape
 
@@ -147,32 +175,6 @@ def _rated(grid: Grid, wanted: Wanted, box: Box, mask: Bool[np.ndarray, "z y x"]
     error = 0.0 if voxels == 1 and size_mm > wanted.size_mm else abs(size_mm - wanted.size_mm)
     ball_ml = np.pi / 6 * size_mm**3 / 1000.0
     return Fitted(box, mask, size_mm, error, voxels * grid.voxel_volume_ml / ball_ml)
-
-
-def padded(box: Box, margin: list[int], shape: tuple[int, ...]) -> Box:
-    """Widen a box inside the volume."""
-    return tuple(
-        slice(max(0, part.start - m), min(n, part.stop + m)) for part, m, n in zip(box, margin, shape, strict=True)
-    )
-
-
-def _shifted(index: Index, box: Box, sign: int) -> Index:
-    """Translate an index from a box to the volume (+1) or back (-1)."""
-    z, y, x = (i + sign * part.start for i, part in zip(index, box, strict=True))
-    return z, y, x
-
-
-def closed(canvas: Canvas, box: Box) -> Bool[np.ndarray, "z y x"]:
-    """Voxels of a box beside other lesions or the outside, and the faces of the box.
-
-    The closed faces keep lesions off the edge of the grid, and let what happens inside a box be
-    judged inside it.
-    """
-    taken = (canvas.anatomy[box] == 0) | (canvas.lesions[box] > 0)
-    shut: np.ndarray = ndimage.maximum_filter(taken.view(np.uint8), 3) > 0
-    for axis in range(3):
-        np.moveaxis(shut, axis, 0)[[0, -1]] = True
-    return shut
 
 
 def _lumen(site: Bool[np.ndarray, "z y x"], spacing: tuple[float, float, float]) -> Bool[np.ndarray, "z y x"]:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from factory.engines.lesions.fitting import Canvas, Index, closed, padded
+from factory.engines.lesions.canvas import Canvas, Index, closed, padded
 from manifests.anatomy import Structure
 
 __all__ = ["RESERVED", "reserved"]

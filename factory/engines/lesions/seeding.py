@@ -35,7 +35,7 @@ def draw_seeds(
         site: voxels of the site in a box around it.
         price: price of each voxel of the box; infinite = never.
         window_zyx: the lesion's diameter in voxels along each axis.
-        style: kind of lesion.
+        style: growth form of the lesion.
         rng: draws among places of similar score.
     """
     free = site & np.isfinite(price)
@@ -44,7 +44,7 @@ def draw_seeds(
     size = [max(1, 2 * int(_WINDOW * n / 2) + 1) for n in window_zyx]
     room = ndimage.uniform_filter(np.isfinite(price).astype(np.float32), size, mode="constant")
     inside = ndimage.uniform_filter(site.astype(np.float32), size, mode="constant")
-    score = 2.0 * room + _wish(style.kind, site, inside)
+    score = 2.0 * room + _wish(style.form, site, inside)
     score[~free] = -np.inf
     best = score.max()
     seeds = []
@@ -55,11 +55,11 @@ def draw_seeds(
     return seeds
 
 
-def _wish(kind: str, site: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """What a kind of lesion prefers: the surface, half outside, or deep inside."""
-    if kind in ("polypoid", "annular"):
+def _wish(form: str, site: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """What a form of lesion prefers: the surface, half outside, or deep inside."""
+    if form in ("polypoid", "annular"):
         wall = site & ~ndimage.binary_erosion(site, border_value=1)
         return np.where(wall, np.float32(0.5), np.float32(0.0)) + 0.3 * inside
-    if kind == "exophytic":
+    if form == "exophytic":
         return -np.abs(inside - _HALF_OUT)
     return inside

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from manifests.anatomy import Structure
-
-__all__ = ["Style", "draw_style", "shape_field"]
+__all__ = ["Style", "shape_field"]
 
 _WAVES = 7
 """Plane waves that make the radial noise."""
@@ -28,39 +26,20 @@ class Style:
     """How a lesion grows.
 
     Attributes:
-        kind: word kept in the lesion's record.
+        form: word kept in the lesion's record.
         axes: relative semi-axes: long axial, short axial, craniocaudal.
         roughness: amplitude of the radial noise as a fraction of the radius.
         spicules: height of the spicules as a fraction of the radius.
         outside: factor on the price of tissue outside the site; below 1 it seeks the outside.
+        pushes: whether it displaces what lies around it.
     """
 
-    kind: str
+    form: str
     axes: tuple[float, float, float]
     roughness: float
     spicules: float = 0.0
     outside: float = 1.0
-
-
-def draw_style(site: Structure, size_mm: float, rng: np.random.Generator) -> Style:
-    """Draw the growth form of one lesion of a site.
-
-    Lung: rounded or spiculated. Hollow organs: polypoid, or annular the larger it is. Kidney:
-    mostly exophytic. Elsewhere an irregular blob.
-    """
-    axes = (1.0, float(rng.uniform(0.68, 0.98)), float(rng.uniform(0.65, 1.05)))
-    chance = rng.random()
-    if site.organ == "lung":
-        if size_mm >= 8.0 and chance < 0.45:
-            return Style("spiculated", axes, 0.12, spicules=0.45)
-        return Style("rounded", (1.0, 0.5 + axes[1] / 2, 0.5 + axes[2] / 2), 0.07)
-    if site.tissue == "bowel":
-        if chance < np.clip((size_mm - 15.0) / 30.0, 0.0, 0.9):
-            return Style("annular", axes, 0.15, outside=1.5)
-        return Style("polypoid", axes, 0.15, outside=2.0)
-    if site.organ == "kidney" and chance < 0.65:
-        return Style("exophytic", axes, 0.12, outside=0.85)
-    return Style("solid", axes, 0.2)
+    pushes: bool = True
 
 
 def shape_field(
