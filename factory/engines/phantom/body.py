@@ -6,6 +6,7 @@ axis, in the reference coordinates. The distances are computed on the lattice an
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -13,9 +14,12 @@ from jaxtyping import Float, Float32, Float64
 from factory.engines.phantom.canvas import Canvas
 from factory.engines.phantom.shapes import Number, Profile, capsule, ellipsoid, oval, smooth_max, smooth_min
 from factory.engines.phantom.space import Space
+from factory.engines.phantom.viscera import organ_space
 from manifests.anatomy import structure
 
-__all__ = ["CAGE", "SPINE_DEPTH", "SPINE_FRONT", "SPINE_WIDTH", "Section", "Torso", "paint_layers"]
+__all__ = [
+    "CAGE", "SPINE_DEPTH", "SPINE_FRONT", "SPINE_WIDTH", "Section", "Torso", "arm_surface", "paint_layers",
+]  # fmt: skip
 
 Volume = Float32[np.ndarray, "z y x"]
 
@@ -70,26 +74,30 @@ class Section:
     front: Profile
     back: Profile
 
-    def distance(
-        self, x: Float[np.ndarray, "z y x"], y: Float[np.ndarray, "z y x"], z: Float[np.ndarray, "z y x"]
-    ) -> Volume:
-        """Distance in mm to the surface, along the ray from the axis; negative inside."""
+    def distance(self, xyz: tuple[Volume, Volume, Volume], square: float) -> Volume:
+        """Distance in mm to the surface, along the ray from the axis; negative inside.
+
+        Args:
+            xyz: reference coordinates.
+            square: added to the power of the superellipses.
+        """
+        x, y, z = xyz
         near, far = self.front(z), self.back(z)
         middle = near * np.float32(0.42) + far * np.float32(0.58)
         rel = y - middle
         depth = np.where(rel < 0, middle - near, far - middle)
         width = self.breadth(z)
-        power = 2.15 + 0.55 * np.clip(0.5 + rel / 80, 0, 1)
+        power = 2.15 + square + 0.55 * np.clip(0.5 + rel / 80, 0, 1)
         return oval(x, rel, (width, depth), np.asarray(power, np.float32))
 
-    def surface(self, direction: Float[np.ndarray, " 2"], z: Number) -> tuple[float, float]:
+    def surface(self, direction: Float[np.ndarray, " 2"], z: Number, square: float) -> tuple[float, float]:
         """The point (x, y) of the surface in a direction from the axis."""
         near, far, width = self.front.value(z), self.back.value(z), self.breadth.value(z)
         middle = near * 0.42 + far * 0.58
         depth = middle - near if direction[1] < 0 else far - middle
         reach = depth
         for _ in range(6):  # the power changes slowly along the ray
-            power = 2.15 + 0.55 * min(max(0.5 + reach * direction[1] / 80, 0.0), 1.0)
+            power = 2.15 + square + 0.55 * min(max(0.5 + reach * direction[1] / 80, 0.0), 1.0)
             reach = (abs(direction[0] / width) ** power + abs(direction[1] / depth) ** power) ** (-1 / power)
         return float(direction[0] * reach), float(direction[1] * reach + middle)
 
@@ -106,14 +114,26 @@ class Torso:
     space: Space
 
     @cached_property
+    def viscera(self) -> Space:
+        """The space of the organs, which breath and drift displace in the frame."""
+        return organ_space(self.space, self.cavity)
+
+    @cached_property
     def wall(self) -> Volume:
-        """Outer surface of the muscle wall, with shoulders and thighs."""
-        x, y, z = self.space.coordinates
-        thin = np.float32((self.space.build.bulk - 1.0) * 14)
-        trunk = _WALL.distance(x, y, z) - thin
-        for sign in (-1.0, 1.0):
-            arm = capsule((x, y, z), ((sign * 132, 12, 248), (sign * 205, -28, 400)), 40.0)
-            trunk = smooth_min(trunk, arm - thin, 24.0)
+        """Outer surface of the muscle wall, with shoulders, arms and thighs."""
+        x, y, z = xyz = self.space.coordinates
+        habitus = self.space.build.habitus
+        thin = np.float32((habitus.bulk - 1.0) * 14)
+        trunk = _WALL.distance(xyz, habitus.square) - thin
+        for sign, down in zip((1.0, -1.0), self.space.build.posture.arms_down, strict=True):
+            shoulder = capsule(
+                xyz,
+                ((sign * 132, 12, 248), (sign * (168 if down else 205), -2 if down else -28, 242 if down else 400)),
+                40.0,
+            )
+            trunk = smooth_min(trunk, shoulder - thin, 24.0)
+            if down:
+                trunk = np.minimum(trunk, arm_surface(xyz, sign) - thin)
         thighs = np.hypot(np.abs(x) - 86, y - 14).astype(np.float32) - 82 - thin
         legs = np.clip((-z - 322) / 25, 0, 1)
         return np.asarray(trunk * (1 - legs) + np.maximum(trunk, thighs) * legs, np.float32)
@@ -122,13 +142,17 @@ class Torso:
     def skin(self) -> Volume:
         """Surface of the body: the wall under its fat, and the breasts of a woman."""
         x, y, z = self.space.coordinates
-        build = self.space.build
+        habitus = self.space.build.habitus
         behind = np.clip((y + 10) / 80, 0, 1)
-        thickness = build.fat_mm / build.scale * (_FAT_ALONG(z) * (1 - behind) + 0.85 * _FAT_BEHIND(z) * behind)
-        thickness *= 1 + 0.06 * self.space.grain
+        aside = np.clip(np.abs(x) / 110 - 0.35, 0, 1)
+        thickness = _FAT_ALONG(z) * (1 - behind) + 0.85 * habitus.fat_back * _FAT_BEHIND(z) * behind
+        thickness *= (1 + (habitus.fat_side - 1) * aside) * (
+            1 + (habitus.fat_hip - 1) * np.clip((-z - 100) / 120, 0, 1)
+        )
+        thickness *= habitus.fat_mm / self.space.build.scale * (1 + 0.06 * self.space.grain + 0.08 * self.space.clumps)
         skin = np.asarray(self.wall - thickness - 1.0, np.float32)
-        if build.bust_ml > 0:
-            size = (build.bust_ml / 360.0) ** (1 / 3)
+        if habitus.bust_ml > 0:
+            size = (habitus.bust_ml / 360.0) ** (1 / 3)
             for sign in (-1.0, 1.0):
                 breast = ellipsoid((x, y, z), (sign * 82, -116, 148 - 8 * size), (62 * size**0.5, 38 * size, 62 * size))
                 skin = smooth_min(skin, breast, 22.0)
@@ -137,8 +161,7 @@ class Torso:
     @cached_property
     def cage(self) -> Volume:
         """Inner surface of ribs and abdominal wall, the spine not yet taken out."""
-        x, y, z = self.space.coordinates
-        return CAGE.distance(x, y, z)
+        return CAGE.distance(self.space.coordinates, self.space.build.habitus.square)
 
     @cached_property
     def cavity(self) -> Volume:
@@ -150,15 +173,15 @@ class Torso:
 
     @cached_property
     def above(self) -> Volume:
-        """Height in mm above the diaphragm; negative below."""
-        x, y, z = self.space.coordinates
-        build = self.space.build
-        lift = np.float32(build.moved("dome")[2])
-        right = np.exp(-(((x + 72) / 62) ** 2) - ((y + 22) / 75) ** 2) * (_DOME_RIGHT_MM - _DOME_MIDDLE_MM + 4)
-        left = np.exp(-(((x - 76) / 58) ** 2) - ((y + 22) / 75) ** 2) * (_DOME_LEFT_MM - _DOME_MIDDLE_MM + 4)
+        """Height in mm above the diaphragm, which moves with the organs; negative below."""
+        x, y, z = self.viscera.coordinates
+        _, uneven, lift = self.space.build.moved("dome").astype(np.float32)
+        right = np.exp(-(((x + 72) / 62) ** 2) - ((y + 22) / 75) ** 2) * (_DOME_RIGHT_MM - _DOME_MIDDLE_MM + 4 + uneven)
+        left = np.exp(-(((x - 76) / 58) ** 2) - ((y + 22) / 75) ** 2) * (_DOME_LEFT_MM - _DOME_MIDDLE_MM + 4 - uneven)
         depth = np.clip(1 + self.cage / 62, 0, 1.2)
         behind = np.clip((y + 70) / 120, 0, 1)
-        drop = (22 + 34 * behind) * depth**2.4 + 16 * np.exp(-((x / 30) ** 2)) * behind
+        recess = np.float32(1 + 0.15 * self.space.build.lean["recess"])
+        drop = (22 + 34 * behind) * recess * depth**2.4 + 16 * np.exp(-((x / 30) ** 2)) * behind
         return np.asarray(z - (_DOME_MIDDLE_MM - 4 + lift + right + left - drop), np.float32)
 
     def inward(
@@ -178,6 +201,16 @@ class Torso:
             slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
             points[:, :2] -= excess[:, None] * slope
         return points
+
+
+def arm_surface(xyz: tuple[Volume, Volume, Volume], sign: Number) -> Volume:
+    """Distance in mm to the muscles of an arm beside the trunk, from shoulder to elbow and along the forearm."""
+    rows = [(172, 4, 246, 40.0), (192, 26, 90, 38.0), (206, 34, -30, 34.0), (206, 4, -250, 26.0)]
+    parts = [
+        capsule(xyz, ((sign * a[0], a[1], a[2]), (sign * b[0], b[1], b[2])), (a[3] + b[3]) / 2)
+        for a, b in pairwise(rows)
+    ]
+    return smooth_min(smooth_min(parts[0], parts[1], 20.0), parts[2], 20.0)
 
 
 def paint_layers(canvas: Canvas, torso: Torso) -> None:

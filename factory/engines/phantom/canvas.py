@@ -28,7 +28,7 @@ Volume = Float32[np.ndarray, "z y x"]
 # what structures painted later cover of an organ, on average
 _COVERED = {"spleen": 1.10, "liver": 1.07, "stomach": 1.06, "pancreas": 1.09, "gallbladder": 1.10, "prostate": 1.08,
             "kidney_left": 1.04, "kidney_right": 1.04}  # fmt: skip
-_LEVEL_RANGE_MM = (-14.0, 22.0)
+_LEVEL_RANGE_MM = (-16.0, 36.0)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,12 @@ class Canvas:
         """Start with nothing but air."""
         self.labels = np.zeros(self.grid.shape_zyx, np.uint8)
         self._axes = self.grid.axes_mm()
+
+    def through(self, space: Space) -> "Canvas":
+        """The same label map, painted in the coordinates of another space."""
+        other = Canvas(space, self.grid, self.levels_mm, self.routes, self.solving)
+        other.labels = self.labels
+        return other
 
     def slabs(self, voxels: int = 3_000_000) -> Iterable[Box]:
         """The whole canvas as boxes of full slices, each small enough to compute at once."""

@@ -34,11 +34,11 @@ SCATTERED = frozenset(
 class Phantom(MaskModel):
     """A procedural torso: no weights, no patients in it; see `docs/phantom.md`."""
 
-    identity: Mapping[str, str] = {"name": "phantom", "version": "1"}
+    identity: Mapping[str, str] = {"name": "phantom", "version": "2"}
 
     def draw(self, request: Request) -> Masks:
         """Draw the masks of one case."""
-        build = draw_build(request.subject, request.rng("phantom"))
+        build = draw_build(request.subject, request.rng("phantom"), request.randomise)
         build = replace(build, variants=draw_variants(request.subject, request.rng("variants"), request.randomise))
         anatomy, lesions, records = place_lesions(paint(build, request.grid), request)
         return Masks(anatomy, lesions, records)
@@ -70,16 +70,17 @@ def _paint_all(canvas: Canvas, torso: Torso) -> None:
         paint_shoulders(canvas)
         paint_gluteals(canvas)
     paint_muscles(canvas, torso)
-    paint_heart(canvas, torso)
-    paint_lungs(canvas, torso)
-    paint_airways(canvas)
-    paint_abdomen(canvas, torso)
-    paint_pelvic_organs(canvas)
-    paint_duodenum(canvas)
-    paint_veins(canvas)
-    paint_arteries(canvas)
-    paint_colon(canvas, torso)
-    paint_small_bowel(canvas)
+    organs = canvas.through(torso.viscera)
+    paint_heart(organs, torso)
+    paint_lungs(organs, torso)
+    paint_airways(organs)
+    paint_abdomen(organs, torso)
+    paint_pelvic_organs(organs)
+    paint_duodenum(organs)
+    paint_veins(organs)
+    paint_arteries(organs)
+    paint_colon(organs, torso)
+    paint_small_bowel(organs)
 
 
 _BONES = ("vertebrae", "rib", "hip", "femur", "humerus", "scapula", "clavicula", "sternum", "sacrum", "glut", "auto")

@@ -64,7 +64,9 @@ def _paint_planes(canvas: Canvas, torso: Torso) -> None:
         bundles, cage = chest.at(canvas.space.clumps), chest.at(torso.cage)
         layers = [np.abs(cage - at - wave * bundles) < thin for at, wave in ((16.0, 3.0), (34.0, 7.0))]
         band = np.logical_or.reduce(layers) & (chest.at(canvas.space.grain) > -0.5)
-        high = np.clip((chest.axes_mm[0] - 245 * canvas.space.build.scale_xyz[2]) / 20, 0, 1)[:, None, None] > 0.5
+        high = (
+            np.clip((chest.axes_mm[0] - 245 * canvas.space.build.habitus.scale_xyz[2]) / 20, 0, 1)[:, None, None] > 0.5
+        )
         septa = (np.abs(bundles) < 0.05 * thin) & (cage > 16)
         band = np.where(high, septa, band) & (chest.at(torso.wall) < -7) & (chest.labels == muscle)
         chest.labels[band] = fat

@@ -1,7 +1,6 @@
 """Ribs, costal cartilages and sternum: arcs on the chest wall that slope down to the front."""
 
 import numpy as np
-from jaxtyping import Float64
 
 from factory.engines.phantom.body import CAGE, SPINE_DEPTH, SPINE_FRONT
 from factory.engines.phantom.canvas import SOFT, Canvas
@@ -28,30 +27,28 @@ def paint_ribs(canvas: Canvas) -> None:
     space = canvas.space
     squash = (0.62, 1.0, 1.0)
     sides = [(n, sign) for n in _RIBS for sign in (-1.0, 1.0)]
-    cartilage = space.tubes([_cartilage(n, sign) for n, sign in sides if n <= 10], squash_zyx=squash)
+    square = space.build.habitus.square
+    cartilage = space.tubes([_cartilage(n, sign, square) for n, sign in sides if n <= 10], squash_zyx=squash)
     canvas.draw("costal_cartilages", cartilage)
     canvas.draw("sternum", _sternum(canvas), (*SOFT, "costal_cartilages"))
-    courses = space.tubes([_course(n, sign, space.build.lean["rib_slope"]) for n, sign in sides], squash_zyx=squash)
+    slope = space.build.lean["rib_slope"]
+    courses = space.tubes([_course(n, sign, slope, square) for n, sign in sides], squash_zyx=squash)
     for (n, sign), course in zip(sides, courses, strict=True):
         canvas.draw(f"rib_{'left' if sign > 0 else 'right'}_{n}", [course], (*SOFT, "costal_cartilages"))
 
 
-def _on_wall(degrees: Number, z: Number, sign: Number, out: Number = _OUT_MM) -> tuple[float, float, float]:
+def _on_wall(degrees: Number, z: Number, sign: Number, square: float, out: Number = _OUT_MM) -> tuple[Number, ...]:
     """The point outside the chest wall at an angle from the back, at a height."""
     angle = np.radians(degrees)
     direction = np.array([sign * np.sin(angle), np.cos(angle)])
-    return _cast(direction, z, out)
-
-
-def _cast(direction: Float64[np.ndarray, " 2"], z: Number, out: Number) -> tuple[float, float, float]:
-    x, y = CAGE.surface(direction, z)
+    x, y = CAGE.surface(direction, z, square)
     return x + out * direction[0], y + out * direction[1], z
 
 
-def _course(n: int, sign: Number, slope: Number) -> list[tuple[Number, ...]]:
+def _course(n: int, sign: Number, slope: Number, square: float) -> list[tuple[Number, ...]]:
     """Head beside the spine, neck to the back, angle, then along the wall to the front end."""
     top, low, end = _RIBS[n]
-    low -= 3.0 * slope
+    low -= 6.0 * slope
     y = SPINE_FRONT.value(top) + SPINE_DEPTH.value(top)
     radius = 3.3 if n in (1, 11, 12) else 3.8
     rows: list[tuple[Number, ...]] = [(sign * 19.0, y - 4, top, 4.0), (sign * 30.0, y + 14, top - 2.0, 3.6)]
@@ -60,12 +57,12 @@ def _course(n: int, sign: Number, slope: Number) -> list[tuple[Number, ...]]:
     for t in np.linspace(0, 1, steps):
         degrees = start + t * (end - start)
         z = top - 3 + (low - top + 3) * (0.62 * t + 0.38 * t * t)
-        x, yy, zz = _on_wall(degrees, z, sign)
+        x, yy, zz = _on_wall(degrees, z, sign, square)
         rows.append((x, yy, zz, radius))
     return rows
 
 
-def _cartilage(n: int, sign: Number) -> list[tuple[Number, ...]]:
+def _cartilage(n: int, sign: Number, square: float) -> list[tuple[Number, ...]]:
     _, low, end = _RIBS[n]
     if n <= 7:
         goal, height = _FRONT_DEGREES, float(_STERNAL[n])
@@ -74,7 +71,7 @@ def _cartilage(n: int, sign: Number) -> list[tuple[Number, ...]]:
     rows: list[tuple[Number, ...]] = []
     for t in np.linspace(0, 1, 6):
         z = low + (height - low) * t**1.3
-        rows.append((*_on_wall(end + (goal - end) * t, z, sign, 5.0), 5.0))
+        rows.append((*_on_wall(end + (goal - end) * t, z, sign, square, 5.0), 5.0))
     return rows
 
 
@@ -82,7 +79,7 @@ def _sternum(canvas: Canvas) -> list[Tube]:
     """Manubrium, body and xiphoid as a stack of flat bars."""
     bars = []
     for z in np.arange(112.0, 253.0, 4.0):
-        _, y, _ = _on_wall(180, z, 1.0, 5.0)
+        _, y, _ = _on_wall(180, z, 1.0, canvas.space.build.habitus.square, 5.0)
         w = _STERNUM_WIDTH.value(z)
         bars.append([(-w, y + 1, z, 5.2), (0, y, z, 5.6), (w, y + 1, z, 5.2)])
     return canvas.space.tubes(bars)

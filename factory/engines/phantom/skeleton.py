@@ -24,6 +24,8 @@ VERTEBRA_Z_MM = {
 """Height of the centre of each vertebral body above that of L1, in the reference torso."""
 
 _CORD = ((0, 400), (0, 330), (0, 296), (0, 236), (0, 167), (0, 92), (0, 33), (0, -34), (0, -103), (0, -150))
+_ARM_RAISED = [(152, -10, 278, 18), (168, -16, 310, 13), (190, -22, 360, 11), (206, -28, 410, 11)]
+_ARM_DOWN = [(154, -6, 266, 18), (170, 2, 236, 13), (186, 18, 150, 11), (197, 28, 60, 11), (204, 34, -20, 13)]
 Volume = Float32[np.ndarray, "z y x"]
 
 
@@ -113,7 +115,7 @@ def _processes(space: Space, level: str) -> list[Tube]:
 
 
 def paint_shoulders(canvas: Canvas) -> None:
-    """Paint sternum, ribs, cartilages, clavicles, scapulae and upper arms (raised, as for a scan)."""
+    """Paint sternum, ribs, cartilages, clavicles, scapulae and upper arms (raised, as for most scans)."""
     paint_ribs(canvas)
     space = canvas.space
     for side, sign in (("left", 1.0), ("right", -1.0)):
@@ -122,8 +124,8 @@ def paint_shoulders(canvas: Canvas) -> None:
         canvas.draw(f"clavicula_{side}", [space.tube(clavicle)], over)
         canvas.draw(f"scapula_{side}", _scapula(space, sign))
         head = mirrored([(148, -6, 272, 23), (151, -8, 278, 23)], sign)
-        shaft = mirrored([(152, -10, 278, 18), (168, -16, 310, 13), (190, -22, 360, 11), (206, -28, 410, 11)], sign)
-        canvas.draw(f"humerus_{side}", [space.tube(head), space.tube(shaft)])
+        shaft = _ARM_DOWN if space.build.posture.arms_down[sign < 0] else _ARM_RAISED
+        canvas.draw(f"humerus_{side}", [space.tube(head), space.tube(mirrored(shaft, sign))])
 
 
 def _scapula(space: Space, sign: Number) -> list[Tube]:

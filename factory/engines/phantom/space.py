@@ -24,12 +24,18 @@ __all__ = ["LATTICE", "Space", "interpolate"]
 LATTICE = Grid((111, 55, 75), (6.0, 6.0, 6.0), (-219.0, -169.0, -321.0))
 """Where smooth fields are computed once per body."""
 
-_WARP_MM = 2.6
+_FRAME_MM, _WARP_MM = 4.5, 2.4
+_PIVOT_MM = np.array([0.0, 20.0, 0.0])
 _FRONT_MM = -25.0
 _BELLY = Profile({-330: 0.1, -260: 0.35, -200: 0.75, -120: 1.0, -30: 1.0, 60: 0.6, 130: 0.25, 200: 0.1, 300: 0.0})
 _WAIST = Profile({-330: 0.3, -250: 0.4, -180: 0.6, -80: 1.0, 20: 0.9, 90: 0.45, 160: 0.2, 300: 0.0})
+_CHEST = Profile({-80: 0.0, 20: 0.35, 110: 1.0, 200: 1.0, 250: 0.6, 300: 0.2, 330: 0.0})
+_SHOULDERS = Profile({190: 0.0, 250: 1.0, 300: 1.0, 330: 0.3, 360: 0.0})
+_HIPS = Profile({-400: 0.8, -300: 1.0, -220: 1.0, -150: 0.5, -90: 0.0})
+_LORDOSIS = Profile({-210: 0.0, -150: 0.4, -80: 1.0, -20: 0.7, 50: 0.1, 90: 0.0})
 _KYPHOSIS = Profile({-250: 0.0, -100: 0.0, 0: 0.0, 90: 0.5, 180: 1.0, 250: 0.6, 300: -0.2, 380: -1.2})
-_SCOLIOSIS = Profile({-200: 0.0, -130: -0.4, -60: -1.0, 0: 0.0, 80: 0.9, 140: 1.0, 240: 0.2, 380: 0.0})
+_SCOLIOSIS_CHEST = Profile({-20: 0.0, 50: 0.5, 120: 1.0, 190: 0.6, 260: 0.0})
+_SCOLIOSIS_LOINS = Profile({-190: 0.0, -130: 0.5, -65: 1.0, 0: 0.5, 60: 0.0})
 
 Axes = tuple[Float[np.ndarray, " z"], Float[np.ndarray, " y"], Float[np.ndarray, " x"]]
 Volume = Float32[np.ndarray, "z y x"]
@@ -84,27 +90,43 @@ def _at(fields: Float32[np.ndarray, "k z y x"], points_mm: Float[np.ndarray, "n 
 
 @dataclass(frozen=True)
 class Space:
-    """The map between the reference torso and one body."""
+    """The map between the reference torso and one body.
+
+    Attributes:
+        build: the body.
+        frame: for the space of the organs, that of bones and walls around them.
+        drift: displacement in mm (x, y, z) of the organs against these, on the lattice.
+    """
 
     build: Build
+    frame: "Space | None" = None
+    drift: Float32[np.ndarray, "3 z y x"] | None = None
 
     @cached_property
     def warp(self) -> Float32[np.ndarray, "3 z y x"]:
-        """Displacement in mm (x, y, z) on the lattice: smooth noise, zero at the origin."""
-        fields = np.stack([self._spread(axis) for axis in self.build.warp]) * np.float32(_WARP_MM)
-        origin = [round(-o / 6.0) for o in LATTICE.origin_mm_xyz[::-1]]
-        z, y, x = origin
+        """Displacement in mm (x, y, z) on the lattice: smooth noise, zero at the origin, and the drift."""
+        if self.frame is not None and self.drift is not None:
+            return np.asarray(self.frame.warp + self.drift, np.float32)
+        noise, wide = self.build.noise, self.build.wide
+        fields = np.float32(_FRAME_MM * wide) * self.spread(noise.frame)
+        fields += np.float32(_WARP_MM * wide) * self.spread(noise.warp)
+        z, y, x = (round(-o / 6.0) for o in LATTICE.origin_mm_xyz[::-1])
         return np.asarray(fields - fields[:, z : z + 1, y : y + 1, x : x + 1], np.float32)
+
+    @staticmethod
+    def spread(coarse: Float32[np.ndarray, "3 a b c"]) -> Float32[np.ndarray, "3 z y x"]:
+        """Spread coarse noise for three axes over the lattice, to unit variance."""
+        return np.stack([_spread(axis) for axis in coarse])
 
     @cached_property
     def clumps(self) -> Volume:
         """Unit noise of about 45 mm on the lattice, for what lies in bundles."""
-        return self._spread(self.build.grain[::3, ::3, ::3])
+        return _spread(self.build.noise.grain[::3, ::3, ::3])
 
     @cached_property
     def grain(self) -> Volume:
         """Unit noise of about 18 mm on the lattice, for the surfaces of organs."""
-        return self._spread(self.build.grain)
+        return self.frame.grain if self.frame is not None else _spread(self.build.noise.grain)
 
     @cached_property
     def coordinates(self) -> tuple[Volume, Volume, Volume]:
@@ -117,7 +139,7 @@ class Space:
         """Map reference points (x, y, z) to the world of this body."""
         rigid = self._from_reference(np.asarray(points_mm, np.float64))
         world = rigid
-        for _ in range(2):
+        for _ in range(3 if self.frame is None else 7):  # until they agree to a fraction of a millimetre
             world = rigid + _at(self.warp, world)
         return world
 
@@ -176,38 +198,58 @@ class Space:
         return [tube(part, step_mm, squash_zyx) for part in np.split(joined, ends)]
 
     def _to_reference(self, world: tuple[Volume, Volume, Volume]) -> tuple[Volume, Volume, Volume]:
-        sx, sy, sz = self.build.scale_xyz
-        z = world[2] / np.float32(sz)
-        x = (world[0] - self._sideways(z)) / (np.float32(sx) * self._breadth(z))
-        y = (world[1] - self._backward(z)) / np.float32(sy)
-        grown = 1 + np.float32(self.build.belly) * _BELLY(z)
-        y = np.where(y < _FRONT_MM, (y - _FRONT_MM) / grown + _FRONT_MM, y)
+        habitus, turn = self.build.habitus, self.build.posture.rotation.T.astype(np.float32)
+        sx, sy, sz = habitus.scale_xyz
+        start = (_PIVOT_MM + self._offset).astype(np.float32)
+        rel = [along - first for along, first in zip(world, start, strict=True)]
+        x, y, z = (
+            row[0] * rel[0] + row[1] * rel[1] + row[2] * rel[2] + np.float32(first)
+            for row, first in zip(turn, _PIVOT_MM, strict=True)
+        )
+        z = z / np.float32(sz)
+        x = (x - self._sideways(z)) / (np.float32(sx) * self._breadth(z))
+        y = (y - self._backward(z)) / np.float32(sy)
+        y = np.where(y < _FRONT_MM, (y - _FRONT_MM) / self._forward(z) + _FRONT_MM, y)
         return np.asarray(x, np.float32), np.asarray(y, np.float32), np.asarray(z, np.float32)
 
     def _from_reference(self, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
-        sx, sy, sz = self.build.scale_xyz
+        sx, sy, sz = self.build.habitus.scale_xyz
         x, y, z = points.T
-        grown = 1 + self.build.belly * _BELLY(z)
-        y = np.where(y < _FRONT_MM, (y - _FRONT_MM) * grown + _FRONT_MM, y) * sy + self._backward(z)
+        y = np.where(y < _FRONT_MM, (y - _FRONT_MM) * self._forward(z) + _FRONT_MM, y) * sy + self._backward(z)
         x = x * sx * self._breadth(z) + self._sideways(z)
-        return np.stack([x, y, z * sz], axis=1)
+        straight = np.stack([x, y, z * sz], axis=1)
+        return np.asarray((straight - _PIVOT_MM) @ self.build.posture.rotation.T + _PIVOT_MM + self._offset)
+
+    @property
+    def _offset(self) -> Float64[np.ndarray, " 3"]:
+        return np.array([*self.build.posture.offset_mm, 0.0])
 
     def _breadth(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-        pelvic = np.clip((-z - 90) / 80, 0, 1)
-        return np.asarray((1 + self.build.waist * _WAIST(z)) * (1 + (self.build.pelvis - 1) * pelvic), np.float32)
+        habitus = self.build.habitus
+        pelvic = 1 + (habitus.pelvis - 1) * np.clip((-z - 90) / 80, 0, 1)
+        trunk = (1 + habitus.flank * _WAIST(z)) * (1 + habitus.chest_breadth * _CHEST(z))
+        return np.asarray(
+            pelvic * trunk * (1 + habitus.shoulders * _SHOULDERS(z) + habitus.hips * _HIPS(z)), np.float32
+        )
+
+    def _forward(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+        habitus = self.build.habitus
+        return np.asarray((1 + habitus.belly * _BELLY(z)) * (1 + habitus.chest_depth * _CHEST(z)), np.float32)
 
     def _backward(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-        return np.asarray(self.build.kyphosis_mm * _KYPHOSIS(z), np.float32)
+        posture = self.build.posture
+        return np.asarray(posture.kyphosis_mm * _KYPHOSIS(z) - posture.lordosis_mm * _LORDOSIS(z), np.float32)
 
     def _sideways(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-        return np.asarray(self.build.scoliosis_mm * _SCOLIOSIS(z), np.float32)
+        chest, loins = self.build.posture.scoliosis_mm
+        return np.asarray(chest * _SCOLIOSIS_CHEST(z) + loins * _SCOLIOSIS_LOINS(z), np.float32)
 
-    @staticmethod
-    def _spread(coarse: Float32[np.ndarray, "a b c"]) -> Volume:
-        """Stretch a coarse lattice over the fine one with cubic splines, to unit variance."""
-        field = coarse
-        for axis, count in enumerate(LATTICE.shape_zyx):
-            knots = np.arange(coarse.shape[axis])
-            weights = CubicSpline(knots, np.eye(len(knots)))(np.linspace(0, len(knots) - 1, count))
-            field = np.moveaxis(np.tensordot(weights.astype(np.float32), field, (1, axis)), 0, axis)
-        return np.ascontiguousarray(field / max(float(field.std()), 1e-6), np.float32)
+
+def _spread(coarse: Float32[np.ndarray, "a b c"]) -> Volume:
+    """Stretch a coarse lattice over the fine one with cubic splines, to unit variance."""
+    field = coarse
+    for axis, count in enumerate(LATTICE.shape_zyx):
+        knots = np.arange(coarse.shape[axis])
+        weights = CubicSpline(knots, np.eye(len(knots)))(np.linspace(0, len(knots) - 1, count))
+        field = np.moveaxis(np.tensordot(weights.astype(np.float32), field, (1, axis)), 0, axis)
+    return np.ascontiguousarray(field / max(float(field.std()), 1e-6), np.float32)

@@ -55,8 +55,8 @@ def test_tubes_are_joined(person, tubes):
 
 def test_left_is_left(person):
     for entry in structures():
-        if entry.side and person.volume_ml(entry.name):
-            assert (person.centre_mm(entry.name)[0] > 0) == (entry.side == "left"), entry.name
+        if entry.side == "left" and entry.mirror and person.volume_ml(entry.name) and person.volume_ml(entry.mirror):
+            assert person.centre_mm(entry.name)[0] > person.centre_mm(entry.mirror)[0], entry.name
 
 
 def test_unpaired_organs_lie_on_their_side(person):
@@ -108,5 +108,5 @@ def test_no_organ_or_vessel_touches_the_air(person):
 
 
 def test_drawn_volumes_are_painted(person):
-    for name in ("liver", "spleen", "kidney_left", "kidney_right", "heart", "stomach", "pancreas", "small_bowel"):
+    for name in ("liver", "spleen", "kidney_left", "kidney_right", "heart", "stomach", "pancreas"):
         assert person.volume_ml(name) == pytest.approx(person.build.volumes_ml[name], rel=0.4), name

@@ -30,7 +30,7 @@ def test_a_region_is_a_part_of_the_torso(body, region):
     part = paint(whole.build, grid)
     first = round((grid.origin_mm_xyz[2] - preset("tiny").grid().origin_mm_xyz[2]) / 6.0)
     same = part == whole.labels[first : first + grid.shape_zyx[0]]
-    assert same.mean() > 0.995  # what the edge cuts off from its organ is tidied away
+    assert same.mean() > 0.992  # what the edge cuts off from its organ is tidied away
 
 
 def test_resolutions_agree_on_volumes(body):
