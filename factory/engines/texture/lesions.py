@@ -1,119 +1,168 @@
-"""Lesions: enhancement by organ and phase, uneven inside, necrotic when large, spiculated in the lung."""
+"""Lesions, by what they are made of: solid, necrotic, cystic, calcified, ground-glass, part-solid.
 
+The record of a lesion says kind and form; HU follow organ and phase (`lesion_hu`). Signs
+outside the lesion, strands, dilated ducts, atelectasis, are painted after it (`lesion_signs`).
+"""
+
+from collections.abc import Callable
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
+from scipy import ndimage
 
-from factory.engines.texture.fields import depth_mm, smooth_field, smoothstep
-from factory.engines.texture.scene import Region, Scene
-from manifests.anatomy import PHASES, Phase, by_id
+from factory.engines.texture.fields import depth_mm, sheets, smooth_field, smoothstep
+from factory.engines.texture.lesion_hu import Vigour, viable_hu
+from factory.engines.texture.lesion_signs import paint_signs
+from factory.engines.texture.scene import Box, Region, Scene
 from manifests.case import Lesion
 
 __all__ = ["paint_lesions"]
 
-_ABSOLUTE = MappingProxyType(
-    {
-        "kidney": (36.0, 135.0, 112.0, 85.0),
-        "lung": (35.0, 62.0, 68.0, 60.0),
-        "colon": (40.0, 85.0, 92.0, 78.0),
-        "stomach": (40.0, 85.0, 92.0, 80.0),
-        "esophagus": (40.0, 75.0, 80.0, 70.0),
-        "small_bowel": (40.0, 90.0, 92.0, 78.0),
-        "duodenum": (40.0, 85.0, 90.0, 76.0),
-        "urinary_bladder": (36.0, 80.0, 78.0, 70.0),
-        "gallbladder": (40.0, 75.0, 82.0, 75.0),
-        "adrenal_gland": (32.0, 75.0, 85.0, 62.0),
-    }
-)
-"""Mean HU of a tumour that differs in kind from its surroundings, by phase."""
+_MARGIN_MM = 15.0
+_DEAD_HU, _FLUID_HU = (24.0, 4.0), (10.0, 4.0)
+"""Mean and standard deviation of necrosis and of cyst fluid."""
+_GLASS_HU = (-560.0, 60.0)
+_CHALK_HU = (280.0, 700.0)
 
-_RELATIVE = MappingProxyType(
-    {
-        "liver": (-16.0, -12.0, -45.0, -25.0),
-        "pancreas": (-6.0, -48.0, -32.0, -18.0),
-        "spleen": (-12.0, -50.0, -45.0, -28.0),
-        "prostate": (2.0, 18.0, 8.0, 4.0),
-        "uterus": (-2.0, -15.0, -32.0, -25.0),
-        "thyroid_gland": (-40.0, -70.0, -60.0, -45.0),
-    }
-)
-"""Mean HU of a tumour relative to its host organ, by phase."""
+Volume = Float32[np.ndarray, "z y x"]
 
-_OTHER = (-8.0, -20.0, -25.0, -18.0)
-_NECROSIS_FROM_MM = 30.0
+
+class _Body:
+    """One lesion in its box: mask, depth, two fields of unevenness, and what the painters need to know."""
+
+    def __init__(self, scene: Scene, lesion: Lesion, region: Region, viable: float) -> None:
+        self.scene, self.lesion, self.viable = scene, lesion, viable
+        self.mask: Bool[np.ndarray, "z y x"] = region.mask
+        self.spacing, self.voxel_mm = scene.grid.spacing_mm_zyx, scene.voxel_mm
+        self.rng = scene.rng(f"lesion/{lesion.id}")
+        self.rough = self.field(max(lesion.size_mm / 5, 3.0))
+        self.fine = self.field(4.0)
+        self.depth = self.below(min(max(lesion.size_mm / 4, scene.voxel_mm), 15.0))
+
+    def field(self, scale_mm: float) -> Volume:
+        """A unit random field."""
+        return smooth_field(self.mask.shape, self.spacing, scale_mm, self.rng)
+
+    def below(self, reach_mm: float) -> Volume:
+        """Depth below the surface in mm."""
+        return depth_mm(self.mask, self.spacing, reach_mm)
+
+    def level(self, field: Volume, share: float) -> np.float32:
+        """The value that this share of the lesion's voxels exceeds."""
+        return np.float32(np.quantile(field[self.mask], 1 - share))
+
+    def ball(self, centre: np.ndarray) -> Volume:
+        """Distance in mm from a point in voxels of the box."""
+        z, y, x = (
+            ((np.arange(n) - c) * s).astype(np.float32) ** 2
+            for n, c, s in zip(self.mask.shape, centre, self.spacing, strict=True)
+        )
+        return np.asarray(np.sqrt(z[:, None, None] + y[:, None] + x), np.float32)
 
 
 def paint_lesions(scene: Scene) -> None:
     """Paint every recorded lesion, last, so that no other tissue shows through."""
+    if not scene.masks.lesion_records:
+        return
+    boxes, vigour = ndimage.find_objects(scene.masks.lesions, max_label=255), Vigour(scene)
     for lesion in scene.masks.lesion_records:
-        where = np.argwhere(scene.masks.lesions == lesion.id) if scene.masks.lesions.any() else np.empty((0, 3), int)
-        if len(where):
-            tight = tuple(slice(int(a), int(b) + 1) for a, b in zip(where.min(0), where.max(0), strict=True))
-            box = scene.grow([tight], 15.0)  # type: ignore[list-item]
-            _paint(scene, lesion, Region(box, scene.masks.lesions[box] == lesion.id))
+        if tight := boxes[lesion.id - 1]:
+            region = _region(scene, lesion, (tight[0], tight[1], tight[2]))
+            viable = viable_hu(scene, lesion, vigour, scene.rng(f"lesion/{lesion.id}/hu"))
+            _paint(_Body(scene, lesion, region, viable), scene.hu[region.box])
+            paint_signs(scene, lesion, region, viable)
 
 
-def _paint(scene: Scene, lesion: Lesion, region: Region) -> None:
-    rng, spacing = scene.rng(f"lesion/{lesion.id}"), scene.grid.spacing_mm_zyx
-    hu = scene.hu[region.box]
-    mean = _mean_hu(scene, lesion, region) + rng.normal(0, 5)
-    depth = depth_mm(region.mask, spacing, min(max(lesion.size_mm / 4, scene.voxel_mm), 15.0))
-    rough = smooth_field(region.mask.shape, spacing, max(lesion.size_mm / 5, 3.0), rng)
-    fine = smooth_field(region.mask.shape, spacing, 4.0, rng)
-    values = np.float32(mean) + 7 * rough + 4 * fine
-    values = _necrosis(scene, lesion, values, (depth, rough))
-    if lesion.organ == "liver" and scene.subject.phase in ("arterial", "portal_venous"):
-        rim = smoothstep(depth, 0.0, 1.5) * (1 - smoothstep(depth, 2.5, 6.0))
-        values += 16 * rim
-    if lesion.organ == "lung":
-        _spiculate(scene, region, mean, rng)
-    hu[region.mask] = values[region.mask]
+def _region(scene: Scene, lesion: Lesion, tight: Box) -> Region:
+    box = scene.grow([tight], _MARGIN_MM)
+    return Region(box, scene.masks.lesions[box] == lesion.id)
 
 
-def _mean_hu(scene: Scene, lesion: Lesion, region: Region) -> float:
-    """Mean HU of the viable tumour in this phase."""
-    column = PHASES.index(scene.subject.phase)
-    if lesion.organ in _ABSOLUTE:
-        return _ABSOLUTE[lesion.organ][column]
-    hosts = scene.anatomy[region.box][region.mask]
-    host = int(np.bincount(hosts, minlength=256)[1:].argmax()) + 1
-    return float(scene.base[host]) + _RELATIVE.get(by_id(host).organ or "", _OTHER)[column]
+def _paint(body: _Body, hu: Volume) -> None:
+    """Replace the HU of a lesion's voxels in its box."""
+    values = np.float32(body.viable) + 7 * body.rough + 4 * body.fine
+    values = _KINDS.get(body.lesion.kind, _solid)(body, values, hu)
+    if body.lesion.organ == "pancreas" and body.lesion.kind != "cystic":
+        # ductal cancer infiltrates: its edge fades into the gland
+        values = hu + smoothstep(body.below(4.0) + 1.2 * body.rough, -1.0, 3.0) * (values - hu)
+    hu[body.mask] = values[body.mask]
 
 
-def _necrosis(
-    scene: Scene,
-    lesion: Lesion,
-    values: Float32[np.ndarray, "z y x"],
-    fields: tuple[Float32[np.ndarray, "z y x"], Float32[np.ndarray, "z y x"]],
-) -> Float32[np.ndarray, "z y x"]:
-    """Let the core of a large tumour die: ragged, near water, unenhanced."""
-    phase: Phase = scene.subject.phase
-    extent = float(np.clip((lesion.size_mm - _NECROSIS_FROM_MM) / (90.0 - _NECROSIS_FROM_MM), 0, 1))
-    if extent <= 0 or lesion.organ in ("prostate", "thyroid_gland"):
-        return values
-    depth, rough = fields
-    start = lesion.size_mm * (0.30 - 0.18 * extent)
-    core = smoothstep(depth + 2.5 * rough, min(start, 11.0), min(start, 11.0) + 4.0)
-    dead = np.float32(20.0 if phase == "native" else 26.0)
-    mixed: Float32[np.ndarray, "z y x"] = values + core * (0.35 + 0.6 * extent) * (dead - values)
+def _solid(body: _Body, values: Volume, _hu: Volume) -> Volume:
+    """Viable throughout; in the liver brighter at the rim while contrast arrives."""
+    if body.lesion.organ == "liver" and body.scene.subject.phase in ("arterial", "portal_venous"):
+        rim = smoothstep(body.depth, 0.0, 1.5) * (1 - smoothstep(body.depth, 2.5, 6.0))
+        values = values + 16 * rim
+    return values
+
+
+def _necrotic(body: _Body, values: Volume, hu: Volume) -> Volume:
+    """A third to two thirds of it dead: ragged, in the core, near water, unenhanced."""
+    values = _solid(body, values, hu)
+    score = body.depth + np.float32(max(body.lesion.size_mm / 14, 2.0)) * body.rough
+    start = body.level(score, body.rng.uniform(0.35, 0.65))
+    dead = np.float32(body.rng.normal(*_DEAD_HU))
+    mixed: Volume = values + smoothstep(score, float(start) - 1.5, float(start) + 1.5) * (dead + 3 * body.fine - values)
     return mixed
 
 
-def _spiculate(scene: Scene, region: Region, mean: float, rng: np.random.Generator) -> None:
-    """Draw short radiating strands into the lung around a tumour, outside its mask."""
-    spacing = np.asarray(scene.grid.spacing_mm_zyx)
-    centre = np.argwhere(region.mask).mean(axis=0)
-    offset = [(np.arange(n) - c) * s for n, c, s in zip(region.mask.shape, centre, spacing, strict=True)]
-    z, y, x = offset[0][:, None, None], offset[1][None, :, None], offset[2][None, None, :]
-    radius = np.sqrt(z**2 + y**2 + x**2) + 1e-3
-    field = np.zeros(region.mask.shape, np.float32)
-    for direction in rng.standard_normal((14, 3)):
-        direction /= np.linalg.norm(direction)
-        cosine = (z * direction[0] + y * direction[1] + x * direction[2]) / radius
-        field = np.maximum(field, smoothstep((cosine - 0.93).astype(np.float32), 0.0, 0.07))
-    near = 1 - smoothstep(-depth_mm(region.mask, scene.grid.spacing_mm_zyx, 7.0), 3.0, 7.5)
-    lung = (scene.hu[region.box] < -500) & ~region.mask
-    hu = scene.hu[region.box]
-    strand = field * near * 0.55
-    hu[lung] += (strand * (np.float32(mean) - hu))[lung]
+def _cystic(body: _Body, values: Volume, _hu: Volume) -> Volume:
+    """Fluid in an enhancing wall, often with septa, sometimes with a nodule on the wall."""
+    wall_mm, size_mm, rng = float(body.rng.uniform(1.2, 3.0)), body.lesion.size_mm, body.rng
+    septa, nodule = rng.random() < 0.6, rng.random() < 0.35
+    below = body.below(max(wall_mm + 1.5, body.voxel_mm))
+    tissue = 1 - smoothstep(below, wall_mm - 0.8, wall_mm + 0.8)
+    if septa:
+        tissue = np.maximum(tissue, 0.8 * sheets(body.field(size_mm / 2), size_mm / 2, 1.5, body.voxel_mm))
+    edge = np.argwhere(body.mask & (below < 1.5 * wall_mm))
+    spot = edge[int(rng.integers(len(edge)))] if len(edge) else np.argwhere(body.mask)[0]
+    if nodule:
+        radius = size_mm * rng.uniform(0.12, 0.25)
+        tissue = np.maximum(tissue, 1 - smoothstep(body.ball(spot), radius - 1.0, radius + 1.0))
+    fluid = np.float32(rng.normal(*_FLUID_HU)) + 2 * body.fine
+    mixed: Volume = fluid + tissue * (values - fluid)
+    return mixed
+
+
+def _calcified(body: _Body, values: Volume, hu: Volume) -> Volume:
+    """Clumps of calcium in solid tumour, some eighth of it."""
+    score = body.field(max(body.lesion.size_mm / 6, 3.0)) + 0.15 * body.depth
+    start = float(body.level(score, body.rng.uniform(0.05, 0.18)))
+    chalk = np.float32(body.rng.uniform(*_CHALK_HU)) * smoothstep(score, start - 0.1, start + 0.4)
+    summed: Volume = _solid(body, values, hu) + chalk
+    return summed
+
+
+def _ground_glass(body: _Body, _values: Volume, hu: Volume) -> Volume:
+    """Haze that leaves vessels and bronchial walls visible, with a soft edge."""
+    target = np.float32(body.rng.normal(*_GLASS_HU))
+    mean = np.float32(hu[body.mask].mean())
+    airy = np.clip(-hu / np.float32(900), 0, 1)  # what is blood already takes no haze
+    haze = smoothstep(body.below(3.0), -1.5, 2.5) * airy * max(target - mean, np.float32(120)) + 25 * body.rough
+    hazy: Volume = hu + haze
+    return hazy
+
+
+def _part_solid(body: _Body, values: Volume, hu: Volume) -> Volume:
+    """Haze around a solid part of two to three quarters of the diameter, off the centre."""
+    hazy = _ground_glass(body, values, hu)
+    radius = body.lesion.size_mm * float(body.rng.uniform(0.22, 0.36))
+    shift = body.rng.uniform(-0.25, 0.25, 3) * radius / np.asarray(body.spacing)
+    distance = body.ball(np.argwhere(body.mask).mean(axis=0) + shift) + 0.12 * radius * body.rough
+    core = 1 - smoothstep(distance, radius - 1.2, radius + 1.2)
+    mixed: Volume = hazy + core * (values - hazy)
+    return mixed
+
+
+_KINDS: MappingProxyType[str, Callable[[_Body, Volume, Volume], Volume]] = MappingProxyType(
+    {
+        "solid": _solid,
+        "necrotic": _necrotic,
+        "cystic": _cystic,
+        "calcified": _calcified,
+        "ground_glass": _ground_glass,
+        "part_solid": _part_solid,
+    }
+)
+"""Painters by kind; an unknown kind is painted as solid."""
