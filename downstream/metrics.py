@@ -11,15 +11,40 @@ Dice (1945): DSC = 2 |P n R| / (|P| + |R|), in [0, 1].
 
 nnU-Net 2.8 uses the same four values, but its headline is a plain mean over classes that one
 class without a score turns into NaN. Here a mean says over how many cases or classes it goes.
+
+`score_labels` adds the surface metrics of `surfaces.py` to each label of a case, and `score_cases` does so for
+many cases at once. Every label is cut to its box first; the figures are those of the whole image.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Integer
+from scipy.ndimage import find_objects
 
-__all__ = ["CaseScore", "LabelSummary", "dice", "mean_dice", "score_case", "summarise"]
+from downstream.results import Result
+from downstream.surfaces import TOLERANCE_MM, SurfaceScores, check_masks, field_diagonal_mm, surface_scores
+
+__all__ = [
+    "METRICS",
+    "CaseScore",
+    "LabelSummary",
+    "LabelledPair",
+    "dice",
+    "mean_dice",
+    "score_case",
+    "score_cases",
+    "score_labels",
+    "summarise",
+    "tidy",
+]
+
+METRICS = ("dice", "nsd", "hd95_mm", "mean_distance_mm", "volume_error_ml", "volume_error_relative")
+"""Metrics of the tidy table, in its order."""
+
+Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +56,22 @@ class CaseScore:
     dice: float
     voxels_reference: int
     voxels_predicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPair:
+    """Label maps of one case to compare.
+
+    Attributes:
+        case_id: the case.
+        predicted, reference: integer label maps on one grid, no value below 0.
+        spacing_mm_zyx: size of a voxel.
+    """
+
+    case_id: str
+    predicted: Integer[np.ndarray, "z y x"]
+    reference: Integer[np.ndarray, "z y x"]
+    spacing_mm_zyx: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +123,69 @@ def score_case(
     ]
 
 
+def score_labels(
+    pair: LabelledPair, labels: Mapping[str, int], *, tolerance_mm: float | None = TOLERANCE_MM, workers: int = 1
+) -> dict[str, SurfaceScores]:
+    """Score every label of a case but background (0), in the order of `labels`.
+
+    The result is the same for any number of workers (threads over labels).
+
+    Raises:
+        InvalidValueError: maps on two grids, spacing or tolerance out of range.
+    """
+    spacing = check_masks(pair.predicted, pair.reference, pair.spacing_mm_zyx, tolerance_mm)
+    diagonal_mm = field_diagonal_mm(pair.reference.shape, spacing)
+    most = max(labels.values(), default=0)
+    ours, theirs = (find_objects(labelled, most) for labelled in (pair.predicted, pair.reference))
+
+    def score(name: str) -> SurfaceScores:
+        value = labels[name]
+        box = _union(ours[value - 1], theirs[value - 1])
+        return surface_scores(
+            pair.predicted[box] == value,
+            pair.reference[box] == value,
+            spacing,
+            tolerance_mm=tolerance_mm,
+            diagonal_mm=diagonal_mm,
+        )
+
+    names = [name for name, value in labels.items() if value]
+    if workers == 1:
+        return {name: score(name) for name in names}
+    with ThreadPoolExecutor(workers) as pool:
+        return dict(zip(names, pool.map(score, names), strict=True))
+
+
+def score_cases(
+    cases: Iterable[Callable[[], LabelledPair]],
+    labels: Mapping[str, int],
+    *,
+    tolerance_mm: float | None = TOLERANCE_MM,
+    workers: int = 1,
+) -> Iterator[tuple[str, dict[str, SurfaceScores]]]:
+    """Load and score cases, `workers` at a time (threads), and yield them in the order given.
+
+    The search trees and array operations inside release the interpreter's lock. No more than `workers`
+    cases are in memory at once, beside their scores.
+    """
+
+    def score(load: Callable[[], LabelledPair]) -> tuple[str, dict[str, SurfaceScores]]:
+        pair = load()
+        return pair.case_id, score_labels(pair, labels, tolerance_mm=tolerance_mm)
+
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(score, cases)
+
+
+def tidy(case_id: str, scores: Mapping[str, SurfaceScores], *, arm: str = "", seed: int = 0) -> list[Result]:
+    """Turn the scores of a case into rows of the tidy table, one per label and metric of `METRICS`."""
+    return [
+        Result(case_id, name, metric, float(getattr(score, metric)), arm, seed)
+        for name, score in scores.items()
+        for metric in METRICS
+    ]
+
+
 def summarise(scores: Iterable[CaseScore]) -> list[LabelSummary]:
     """Summarise over cases, one row per label in order of first appearance; no scores give no rows."""
     by_label: dict[str, list[CaseScore]] = {}
@@ -94,6 +198,13 @@ def mean_dice(summaries: Iterable[LabelSummary]) -> tuple[float, int]:
     """Mean of the label means, and over how many labels; (NaN, 0) if no label has a score."""
     means = [row.dice_mean for row in summaries if row.cases]
     return (float(np.mean(means)), len(means)) if means else (float("nan"), 0)
+
+
+def _union(first: Box | None, second: Box | None) -> Box:
+    """Smallest box around both; one voxel where neither label is present."""
+    if first is None or second is None:
+        return first or second or (slice(0, 1), slice(0, 1), slice(0, 1))
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
 
 
 def _summary(label: str, rows: list[CaseScore]) -> LabelSummary:

@@ -97,7 +97,7 @@ def surface_scores(
     reference: Bool[np.ndarray, "z y x"],
     spacing_mm_zyx: Spacing,
     *,
-    tolerance_mm: float = TOLERANCE_MM,
+    tolerance_mm: float | None = TOLERANCE_MM,
     diagonal_mm: float | None = None,
 ) -> SurfaceScores:
     """Score one predicted mask against its reference; the module says by which definitions.
@@ -106,7 +106,7 @@ def surface_scores(
         predicted: mask to judge.
         reference: mask of the truth, on the same grid.
         spacing_mm_zyx: size of a voxel.
-        tolerance_mm: distance up to which NSD calls two surfaces the same.
+        tolerance_mm: distance up to which NSD calls two surfaces the same; None leaves NSD out, as NaN.
         diagonal_mm: what a miss or a false alarm gets for a distance; needed where the masks are crops of an
             image, otherwise the diagonal of the masks' own grid.
 
@@ -121,14 +121,15 @@ def surface_scores(
         return SurfaceScores(nan, nan, nan, nan, nan, 0.0, 0.0, outcome)
     if outcome != "scored":
         far = field_diagonal_mm(predicted.shape, spacing) if diagonal_mm is None else diagonal_mm
-        return SurfaceScores(0.0, 0.0, far, far, far, p_ml, r_ml, outcome)
+        nsd = nan if tolerance_mm is None else 0.0
+        return SurfaceScores(0.0, nsd, far, far, far, p_ml, r_ml, outcome)
     box = _box(predicted | reference)
     ours, theirs = np.ascontiguousarray(predicted[box]), np.ascontiguousarray(reference[box])
     dice = 2 * np.count_nonzero(ours & theirs) / (np.count_nonzero(ours) + np.count_nonzero(theirs))
     there, back = _boundary_distances_mm(ours, theirs, spacing)
     return SurfaceScores(
         dice=float(dice),
-        nsd=_nsd(ours, theirs, spacing, tolerance_mm),
+        nsd=nan if tolerance_mm is None else _nsd(ours, theirs, spacing, tolerance_mm),
         hd95_mm=float(max(np.percentile(there, 95), np.percentile(back, 95))),
         hd95_pooled_mm=float(np.percentile(np.concatenate([there, back]), 95)),
         mean_distance_mm=float((there.sum() + back.sum()) / (there.size + back.size)),
@@ -184,7 +185,9 @@ def field_diagonal_mm(shape_zyx: tuple[int, ...], spacing_mm_zyx: Spacing) -> fl
     return float(np.linalg.norm(np.array(shape_zyx) * np.array(spacing_mm_zyx)))
 
 
-def check_masks(predicted: np.ndarray, reference: np.ndarray, spacing_mm_zyx: Spacing, tolerance_mm: float) -> Spacing:
+def check_masks(
+    predicted: np.ndarray, reference: np.ndarray, spacing_mm_zyx: Spacing, tolerance_mm: float | None
+) -> Spacing:
     """Check what two masks are scored with and return the spacing as floats.
 
     Raises:
@@ -201,7 +204,7 @@ def check_masks(predicted: np.ndarray, reference: np.ndarray, spacing_mm_zyx: Sp
         raise InvalidValueError(
             "spacing_mm_zyx", got=repr(spacing_mm_zyx), need="three sizes above 0 mm", do="Read them from the image."
         )
-    if not 0 <= tolerance_mm < inf:
+    if tolerance_mm is not None and not 0 <= tolerance_mm < inf:
         raise InvalidValueError(
             "tolerance_mm", got=repr(tolerance_mm), need="0 mm or more", do="3 mm is TotalSegmentator's."
         )

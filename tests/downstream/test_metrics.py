@@ -1,4 +1,4 @@
-"""Dice against its definition and against nnU-Net's evaluator, and the conventions for empty masks."""
+"""Dice against its definition and nnU-Net's evaluator, conventions for empty masks, and whole cases at once."""
 
 import math
 
@@ -7,8 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import gaussian_filter
 
-from downstream.metrics import CaseScore, dice, mean_dice, score_case, summarise
+from downstream.metrics import (
+    METRICS,
+    CaseScore,
+    LabelledPair,
+    dice,
+    mean_dice,
+    score_case,
+    score_cases,
+    score_labels,
+    summarise,
+    tidy,
+)
+from downstream.results import Results
+from downstream.surfaces import surface_scores
 
 SHAPE = (3, 4, 5)
 masks = arrays(np.uint8, SHAPE, elements=st.integers(0, 3))
@@ -65,3 +79,51 @@ def test_summary_counts_what_the_mean_leaves_out():
     assert math.isnan(cyst.dice_mean)
     assert mean_dice([tumour, cyst]) == (pytest.approx(0.5 / 3), 1)
     assert mean_dice([])[1] == 0
+
+
+def blobs(shape, seed, labels=4):
+    """A label map of smooth blobs and another one close to it; label 4 lacks in the first, 5 in both."""
+    rng = np.random.default_rng(seed)
+    fields = gaussian_filter(rng.standard_normal((labels, *shape)), (0, 2, 2, 2))
+    noise = 0.4 * gaussian_filter(rng.standard_normal((labels, *shape)), (0, 2, 2, 2))
+    maps = []
+    for values in (fields, fields + noise):
+        labelled = values.argmax(0) + 1
+        labelled[values.max(0) < 0.07] = 0
+        maps.append(labelled)
+    maps[0][maps[0] == 4] = 0
+    return maps
+
+
+NAMES = {"background": 0, "d": 4, "a": 1, "b": 2, "absent": 5}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
+def test_scores_of_boxes_equal_those_of_the_whole_image(dtype):
+    predicted, reference = (labelled.astype(dtype) for labelled in blobs((14, 18, 22), seed=0))
+    spacing = (2.0, 1.0, 0.8)
+    scores = score_labels(LabelledPair("a", predicted, reference, spacing), NAMES, tolerance_mm=1.5)
+    assert list(scores) == ["d", "a", "b", "absent"]
+    for name, score in scores.items():
+        whole = surface_scores(predicted == NAMES[name], reference == NAMES[name], spacing, tolerance_mm=1.5)
+        assert repr(score) == repr(whole)  # NaN equals NaN in print
+        assert score.dice == pytest.approx(dice(predicted, reference, NAMES[name]), nan_ok=True)
+    assert [score.outcome for score in scores.values()] == ["miss", "scored", "scored", "absent"]
+
+
+def test_workers_change_nothing_and_cases_keep_their_order():
+    pairs = [LabelledPair(str(i), *blobs((9 + i, 12, 10), seed=i), (1.0, 1.0, 2.0)) for i in range(5)]
+    alone = list(score_cases([lambda pair=pair: pair for pair in pairs], NAMES))
+    threads = list(score_cases([lambda pair=pair: pair for pair in pairs], NAMES, workers=3))
+    labels = [(pair.case_id, score_labels(pair, NAMES, workers=3)) for pair in pairs]
+    assert repr(alone) == repr(threads) == repr(labels)
+    assert [case_id for case_id, _ in alone] == ["0", "1", "2", "3", "4"]
+
+
+def test_tidy_rows_hold_each_metric_once():
+    pair = LabelledPair("a", *blobs((9, 12, 10), seed=1), (1.0, 1.0, 2.0))
+    scores = score_labels(pair, NAMES)
+    table = Results(tidy("a", scores, arm="synthetic", seed=2))
+    assert len(table) == len(METRICS) * 4
+    (row,) = table.where(structure="b", metric="hd95_mm", arm="synthetic", seed=2)
+    assert (row.case_id, row.value) == ("a", scores["b"].hd95_mm)
