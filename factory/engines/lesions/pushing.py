@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from factory.engines.lesions.canvas import Box, Canvas, Index, padded
 from factory.engines.lesions.territory import CONNECTED_26
@@ -145,36 +146,35 @@ def _moved(
 def _hurt(
     before: UInt8[np.ndarray, "z y x"], after: UInt8[np.ndarray, "z y x"], site: Structure, voxels: np.ndarray
 ) -> list[int]:
-    """Ids of named structures that were torn, or lost more than they may."""
+    """Ids of named structures that were torn, or lost more than they may; crumbs of `after` are tidied in place."""
     changed = before != after
     loose = {entry.id for entry in structures() if entry.tissue in _LOOSE or entry.name == "skeletal_muscle"}
-    lost = np.bincount(before[changed], minlength=256) - np.bincount(after[changed], minlength=256)
-    touched = [int(i) for i in np.unique(np.concatenate([before[changed], after[changed]])) if i not in loose]
-    parts = _parts(before, touched)
-    _absorb(after, parts, voxels)
-    now = _parts(after, touched)
-    return [i for i in touched if now[i] > parts[i] or (i != site.id and lost[i] > _MAX_LOSS * voxels[i])]
+    left, came = (np.bincount(part[changed], minlength=256) for part in (before, after))
+    touched = [int(i) for i in np.flatnonzero(left + came) if i not in loose]
+    torn = _torn(before, after, touched, voxels)
+    return [i for i in touched if i in torn or (i != site.id and left[i] - came[i] > _MAX_LOSS * voxels[i])]
 
 
-def _absorb(anatomy: UInt8[np.ndarray, "z y x"], parts: dict[int, int], voxels: np.ndarray) -> None:
-    """Give crumbs of structures, in place, to what lies beside them: what exceeds their former number of parts."""
-    crumbs, boxes = np.zeros(anatomy.shape, bool), ndimage.find_objects(anatomy, max_label=255)
-    for i, number in parts.items():
-        box = boxes[i - 1]
-        if box is None:
+def _torn(
+    before: UInt8[np.ndarray, "z y x"], after: UInt8[np.ndarray, "z y x"], ids: list[int], voxels: np.ndarray
+) -> set[int]:
+    """Ids that fell into more parts than they had, crumbs aside, which are given to what lies beside them."""
+    crumbs, torn = np.zeros(after.shape, bool), set()
+    old, new = (ndimage.find_objects(part, max_label=255) for part in (before, after))
+    for i in ids:
+        if new[i - 1] is None:
             continue
-        labels, count = ndimage.label(anatomy[box] == i, CONNECTED_26)
+        number = int(ndimage.label(before[old[i - 1]] == i, CONNECTED_26)[1]) if old[i - 1] else 0
+        labels, count = ndimage.label(after[new[i - 1]] == i, CONNECTED_26)
         if count > number:
             sizes = np.bincount(labels.ravel())[1:]
             small = np.argsort(-sizes, kind="stable")[number:]
             if sizes[small].sum() <= max(_CRUMBS * voxels[i], 3):
-                crumbs[box] |= np.isin(labels, small + 1)
+                crumbs[new[i - 1]] |= np.isin(labels, small + 1)
+            else:
+                torn.add(i)
     if crumbs.any():
-        nearest = ndimage.distance_transform_edt(crumbs, return_distances=False, return_indices=True)
-        anatomy[crumbs] = anatomy[tuple(nearest[:, crumbs])]
-
-
-def _parts(anatomy: UInt8[np.ndarray, "z y x"], ids: list[int]) -> dict[int, int]:
-    """Number of 26-connected parts of some structures in a box."""
-    boxes = ndimage.find_objects(anatomy, max_label=255)
-    return {i: int(ndimage.label(anatomy[boxes[i - 1]] == i, CONNECTED_26)[1]) if boxes[i - 1] else 0 for i in ids}
+        ring = np.argwhere((ndimage.maximum_filter(crumbs.view(np.uint8), 3) > 0) & ~crumbs)
+        nearest = ring[cKDTree(ring).query(np.argwhere(crumbs))[1]]
+        after[crumbs] = after[tuple(nearest.T)]
+    return torn
