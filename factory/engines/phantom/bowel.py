@@ -12,7 +12,10 @@ from scipy.ndimage import distance_transform_edt
 from factory.engines.phantom.body import Torso
 from factory.engines.phantom.canvas import SOFT, Canvas
 from factory.engines.phantom.curves import Tube, centreline, tube
+from factory.engines.phantom.pancreas import head_shift
+from factory.engines.phantom.population import Build
 from factory.engines.phantom.space import Space
+from factory.engines.phantom.stomach import pylorus
 from manifests.anatomy import structure
 
 __all__ = ["COLON", "paint_colon", "paint_duodenum", "paint_small_bowel"]
@@ -40,15 +43,48 @@ _CALIBRE_MM = 13.0
 def paint_duodenum(canvas: Canvas) -> None:
     """Paint the C from the pylorus around the head of the pancreas to the flexure at the left of L2."""
     build = canvas.space.build
-    route = canvas.space.tube(_DUODENUM)
-    over = (*SOFT, "liver", "pancreas", "gallbladder", "kidney_right", "stomach")
-    canvas.draw("duodenum", [_of_volume(route, build.volumes_ml["duodenum"] * 0.95)], over)
+    route = _of_volume(canvas.space.tube(_duodenum_rows(build)), build.volumes_ml["duodenum"] * 1.0)
+    core = Tube(route.points_mm, np.minimum(route.radii_mm, 7.0))
+    canvas.draw("duodenum", [route], SOFT)
+    canvas.draw("duodenum", [core], (*SOFT, "liver", "pancreas", "gallbladder", "kidney_right", "stomach"))
+
+
+def _duodenum_rows(build: Build) -> Float64[np.ndarray, "n 4"]:
+    """Centres and radii in mm: it starts at the pylorus and goes around the pancreatic head."""
+    t = build.variants.trait
+    rows = np.array(_DUODENUM, float)
+    rows[:, :3] += np.array([1, 0.8, 0.3, 0, 0, 0, 0, 0, 0])[:, None] * pylorus(build)
+    rows[:, :3] += np.array([0, 0.2, 0.6, 1, 1, 0.8, 0.5, 0.3, 0.2])[:, None] * head_shift(build)
+    rows[:, 2] -= 11 * t("duodenum_low") * np.array([0, 0, 0, 0.4, 1, 1.1, 0.9, 0.5, 0.1])
+    rows[:, 0] -= 6 * t("duodenum_wide") * np.array([0, 0.3, 0.8, 1, 0.9, 0.3, 0, 0, 0])
+    rows[:, 1] += 6 * t("duodenum_wide") * np.array([0, 0, 0.3, 0.6, 0.6, 0.2, 0, 0, 0])
+    rows[6:, 2] += 12 * t("duodenum_third") * np.array([0.6, 1.0, 0.8])
+    rows[7:, 0] += 6 * t("duodenum_third")
+    return rows
 
 
 def _of_volume(route: Tube, target_ml: float) -> Tube:
     """Scale the calibre of a tube to a volume, within a factor of two."""
     factor = float(np.clip(np.sqrt(target_ml / route.volume_ml), 0.6, 2.0))
     return Tube(route.points_mm, route.radii_mm * factor, route.squash_zyx)
+
+
+# how far each trait moves the points of a segment along one axis (0 x, 1 y, 2 z), in mm
+_MOVES = (
+    ("colon_ascending", "caecum", 2, (-26, -20, -12, -4, 0, 0)),
+    ("colon_ascending", "caecum", 0, (14, 8, 2, 0, 0, 0)),
+    ("colon_ascending", "hepatic_flexure", 2, (0, 0, 4, 12, 19, 22)),
+    ("colon_ascending", "ascending_side", 0, (4, 6, 7, 6, 4, 3)),
+    ("colon_transverse", "hepatic_flexure", 2, (20, 12, 6, 2, 0, 0, 0, 0)),
+    ("colon_transverse", "transverse_drop", 2, (-2, -14, -28, -36, -28, -16, -5, 0)),
+    ("colon_transverse", "transverse_wave", 2, (0, 12, 14, -4, -18, -10, 6, 0)),
+    ("colon_transverse", "splenic_flexure", 2, (0, 0, 0, 2, 6, 12, 20, 22)),
+    ("colon_descending", "splenic_flexure", 2, (20, 12, 5, 0, 0)),
+    ("colon_descending", "descending", 0, (2, 5, 8, 8, 6)),
+    ("colon_sigmoid", "sigmoid_high", 2, (4, 16, 32, 34, 20, 4)),
+    ("colon_sigmoid", "sigmoid_side", 0, (0, 8, 24, 28, 16, 2)),
+    ("colon_sigmoid", "sigmoid_depth", 1, (0, -6, -14, -16, -10, 0)),
+)
 
 
 def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int]]:
@@ -61,11 +97,15 @@ def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int
         weight = np.sin(np.linspace(0.1, np.pi - 0.1, len(part)))[:, None]
         amount = (0.45, 0.3, 0.5) if name in ("colon_transverse", "colon_sigmoid") else (0.3, 0.3, 0.6)
         part[:, :3] += weight * build.moved(name) * amount
+        for segment, trait, axis, weights in _MOVES:
+            if segment == name:
+                part[:, axis] += build.variants.trait(trait) * np.array(weights)
         if name == "colon_transverse":
             part[:, 2] -= weight[:, 0] * (8 * loop + 16 * max(loop, 0.0) + 8)
         if name == "colon_sigmoid":
             part[:, 2] += weight[:, 0] * 14 * bend
             part[:, 0] -= weight[:, 0] * 12 * bend
+            part[3:, 0] = np.maximum(part[3:, 0], (-34, -20, -14))  # not into the iliac vessels of the other side
         rows.append(part)
         counts[name] = len(part)
     controls = np.vstack(rows)
@@ -93,7 +133,10 @@ def paint_colon(canvas: Canvas, torso: Torso) -> None:
         waves = 1.0 if pitch is None else 1 + 0.13 * np.cos(2 * np.pi * along / pitch + index)
         slow = 1 + 0.12 * np.sin(2 * np.pi * along / 170 + 3 * build.lean["gas"] + index)
         over = (*around, *SOFT) if name in ("colon_sigmoid", "rectum") else around
-        canvas.draw(name, [Tube(route.points_mm, route.radii_mm * waves * slow)], over)
+        whole = Tube(route.points_mm, route.radii_mm * waves * slow)
+        narrow = Tube(route.points_mm, 0.5 * route.radii_mm)  # neighbours squeeze it and it goes through
+        canvas.draw(name, [whole], (*SOFT, "uterus") if len(over) > len(around) else ("visceral_fat",))
+        canvas.draw(name, [narrow], over)
 
 
 def paint_small_bowel(canvas: Canvas) -> None:
@@ -107,7 +150,8 @@ def _wander(canvas: Canvas) -> Tube:
     """Chain points of the free space from the upper left to the lower right."""
     space, build = canvas.space, canvas.space.build
     knots = _free_points(canvas)
-    start, stop = space.place(np.array([(40.0, -50, -46), (-66.0, -52, -172)]))
+    start = space.place(_duodenum_rows(build)[-1:, :3] + (6, -8, -2))[0]
+    stop = _colon_rows(space)[0][1, :3] + np.array((18.0, -6, -12)) * build.scale
     order = _chain(knots, start)
     jitter = build.jitter[: len(order)]
     radii = build.scale * _CALIBRE_MM * np.clip(1 + 0.12 * jitter[:, 3], 0.7, 1.3)

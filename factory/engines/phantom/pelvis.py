@@ -1,8 +1,11 @@
 """The pelvis: sacrum, hip bones, femora, gluteal muscles, bladder, prostate and uterus."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from factory.engines.phantom.bending import bent
 from factory.engines.phantom.canvas import SOFT, Box, Canvas
 from factory.engines.phantom.curves import Tube, mirrored
 from factory.engines.phantom.shapes import Number, Profile, ellipsoid, oval, smooth_max, smooth_min
@@ -160,29 +163,36 @@ def paint_gluteals(canvas: Canvas) -> None:
 def paint_pelvic_organs(canvas: Canvas) -> None:
     """Paint bladder, then prostate or uterus by sex."""
     build = canvas.space.build
-    dx, dy, dz = build.moved("urinary_bladder")
-    tall = 1 + 0.12 * build.lean["bladder_form"]
+    t, wave = build.variants.trait, build.variants.wave
+    dx, dy, dz = build.moved("urinary_bladder") + np.array([4 * t("bladder_side"), 0, 0])
+    full = float(np.clip(build.volumes_ml["urinary_bladder"] / 220, 0.1, 4.0)) ** 0.3
+    tall = full**0.7 * (1 + 0.12 * build.lean["bladder_form"]) * math.exp(0.14 * t("bladder_tall"))
+    wide = full * math.exp(0.12 * t("bladder_wide"))
     low = -258.0 if not build.female else -262.0
 
     def bladder(box: Box) -> Volume:
-        xyz = box.xyz
-        top = ellipsoid(xyz, (dx, -32 + dy * 0.5, low + dz * 0.5), (38, 30, 24 * tall))
+        xyz = bent(box.xyz, (0, -25, low), wave("urinary_bladder"), 4, 110)
+        top = ellipsoid(xyz, (dx, -32 + dy * 0.5, low + dz * 0.5 + 20 * (full - 1)), (38 * wide, 30 * full, 24 * tall))
         base = ellipsoid(xyz, (dx / 2, -20, low - 8), (24, 22, 16))
         return smooth_min(top, base, 12.0) + 0.8 * box.at(canvas.space.grain)
 
     def prostate(box: Box) -> Volume:
-        return ellipsoid(box.xyz, (0, -4, -293), (22, 16, 17)) + 0.6 * box.at(canvas.space.grain)
+        xyz = bent(box.xyz, (0, -4, -293), wave("prostate"), 2, 45)
+        tall = math.exp(0.12 * t("prostate_tall"))
+        return ellipsoid(xyz, (0, -4, -293), (22, 16 / tall**0.5, 17 * tall)) + 0.6 * box.at(canvas.space.grain)
 
     def uterus(box: Box) -> Volume:
-        xyz = box.xyz
-        tip = build.lean["uterus_turn"] * 8
-        corpus = ellipsoid(xyz, (tip, -8, -228), (27, 26, 22))
+        tip = build.lean["uterus_turn"] * 8 + 10 * t("uterus_side")
+        back = max(t("uterus_tip") - 0.8, 0.0) * 40  # the fundus lies over the bladder, or tips backwards
+        xyz = bent(box.xyz, (0, 10, -245), wave("uterus"), 4, 80)
+        centre = (tip, -8 + 6 * t("uterus_wide") + min(back, 40), -228 - 0.4 * min(back, 40))
+        corpus = ellipsoid(xyz, centre, (27 * math.exp(0.12 * t("uterus_wide")), 26, 22))
         cervix = ellipsoid(xyz, (0, 22, -254), (14, 14, 18))
         return smooth_min(corpus, cervix, 18.0) + 0.8 * box.at(canvas.space.grain)
 
     pelvic = ("visceral_fat", "skeletal_muscle")
     if build.female:
-        canvas.fill("uterus", canvas.box((-55, -60, -290), (55, 60, -180)), uterus, pelvic)
+        canvas.fill("uterus", canvas.box((-75, -70, -295), (75, 75, -165)), uterus, pelvic)
     else:
         canvas.fill("prostate", canvas.box((-50, -45, -335), (50, 45, -250)), prostate, pelvic)
-    canvas.fill("urinary_bladder", canvas.box((-85, -110, -310), (85, 45, -170)), bladder, pelvic)
+    canvas.fill("urinary_bladder", canvas.box((-95, -115, -310), (95, 45, -130)), bladder, pelvic)

@@ -1,11 +1,16 @@
 """Great vessels: aorta and iliac arteries, arch branches, caval and iliac veins, portal and splenic vein."""
 
 import numpy as np
+from jaxtyping import Float64
 
 from factory.engines.phantom.canvas import SOFT, Canvas
 from factory.engines.phantom.chest import LOBES
 from factory.engines.phantom.curves import Tube, mirrored
+from factory.engines.phantom.pancreas import head_shift, pancreas_rows
+from factory.engines.phantom.population import Build
 from factory.engines.phantom.shapes import Number
+
+Rows = Float64[np.ndarray, "n 4"]
 
 __all__ = ["paint_arteries", "paint_veins"]
 
@@ -53,9 +58,13 @@ def paint_arteries(canvas: Canvas) -> None:
 def _aorta(canvas: Canvas) -> Tube:
     """The aorta, of the drawn diameter, more winding with age."""
     space, build = canvas.space, canvas.space.build
+    t = build.variants.trait
     rows = np.array(_AORTA, float)
-    sway = build.moved("aorta")[:2] * (0.4 + 0.02 * max(build.age_years - 50, 0))
+    winding = 0.4 + 0.02 * max(build.age_years - 50, 0)
+    own = np.array([3 * t("aorta_side"), 2 * t("aorta_front")])
+    sway = (build.moved("aorta")[:2] + own) * winding
     rows[8:14, :2] += sway * np.sin(np.linspace(0, np.pi, 6))[:, None] * (1, 0.4)
+    rows[12:, :2] += winding * 3 * t("aorta_low") * np.sin(np.linspace(0, np.pi, 4))[:, None] * (1, 0.2)
     factor = build.aorta_mm / 24.5 * build.radius("aorta") / build.scale
     return space.tube(rows, factor)
 
@@ -66,19 +75,8 @@ def paint_veins(canvas: Canvas) -> None:
     wide = build.vessel_scale
     over = (*SOFT, *LOBES, "heart", "liver", "pancreas", "iliopsoas_left", "iliopsoas_right", "small_bowel",
             "duodenum", "thyroid_gland", "stomach", "kidney_right", "adrenal_gland_right")  # fmt: skip
-    lift = build.moved("pancreas")[2] * 0.8
-    portal = [
-        [(82, 6, 31, 4.5), (70, -2, 28, 5), (46, -18, 22, 5.2), (20, -32, 15, 5.5), (-6, -37, 6, 6.2)],
-        [(-8, -38, -48, 5), (-7, -38, -22, 5.5), (-7, -38, 2, 6.5), (-18, -40, 14, 7), (-34, -42, 26, 7), (-46, -42, 34, 6.5)],
-        [(-44, -42, 33, 6), (-64, -36, 40, 5), (-84, -26, 48, 3.5)],
-        [(-44, -42, 33, 5.5), (-34, -56, 42, 5), (-10, -68, 48, 4), (6, -76, 52, 3)],
-    ]  # fmt: skip
-    tubes = []
-    for rows in portal:
-        moved = np.array(rows, float)
-        moved[:, 2] += lift
-        tubes.append(space.tube(moved, wide * build.radius("portal_vein_and_splenic_vein")))
-    canvas.draw("portal_vein_and_splenic_vein", tubes, over)
+    portal = [space.tube(rows, wide * build.radius("portal_vein_and_splenic_vein")) for rows in _portal_rows(build)]
+    canvas.draw("portal_vein_and_splenic_vein", portal, over)
     right = [(-62, -34, 268, 6), (-46, -42, 258, 6.5), (-36, -48, 236, 7)]
     left = [
         (84, -34, 268, 6),
@@ -102,3 +100,17 @@ def paint_veins(canvas: Canvas) -> None:
         canvas.draw(f"iliac_vena_{side}", routes, over)
     cava = space.tube(_CAVA, wide * build.radius("inferior_vena_cava"), squash_zyx=(1, 1.15, 0.9))
     canvas.draw("inferior_vena_cava", [cava], (*over, "iliac_vena_left", "iliac_vena_right"))
+
+
+def _portal_rows(build: Build) -> list[Rows]:
+    """Splenic vein along the back of the pancreas, superior mesenteric and portal vein, its two branches."""
+    gland = pancreas_rows(build)
+    splenic = np.column_stack([gland[:2:-1, :3] + np.array((0, 9, 4)), [4.5, 5, 5.2, 5.5, 6]])
+    meet = splenic[-1, :3] + np.array((0, 4, 2))
+    stem = np.array([(-8, -38, -48), (-7, -38, -22)]) + 0.5 * head_shift(build)
+    hilum = np.array((-44.0, -42, 33)) + 0.3 * (meet - np.array((-7, -38, 2)))
+    trunk = np.vstack([stem, meet, 0.6 * meet + 0.4 * hilum + np.array((0, 0, 2)), hilum])
+    right = hilum + np.array([(0, 0, 0), (-20, 6, 7), (-40, 16, 15)])
+    left = hilum + np.array([(0, 0, 0), (10, -14, 9), (34, -26, 15), (50, -34, 19)])
+    widths = ((trunk, (5, 5.5, 6.5, 7, 6.5)), (right, (6, 5, 3.5)), (left, (5.5, 5, 4, 3)))
+    return [np.vstack([splenic, (*meet, 6.2)]), *(np.column_stack(pair) for pair in widths)]

@@ -1,0 +1,65 @@
+"""Kidneys: beans along the psoas, with their sinus, their cysts and their ways to lie."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from factory.engines.phantom.bending import bent, turned
+from factory.engines.phantom.canvas import Box, Canvas
+from factory.engines.phantom.population import Build
+from factory.engines.phantom.shapes import Number, capsule, ellipsoid, smooth_max, smooth_min
+
+__all__ = ["SIDES", "paint_kidney"]
+
+Volume = Float32[np.ndarray, "z y x"]
+SIDES = (("left", 1.0), ("right", -1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Centre in mm, half axes in mm and the turned axes of one kidney."""
+
+    centre: tuple[float, float, float]
+    axes: tuple[float, float, float]
+    frame: Float64[np.ndarray, "3 3"]
+
+
+def _place(build: Build, side: str, sign: Number) -> _Place:
+    variants, move = build.variants, build.moved(f"kidney_{side}")
+    yaw, pitch, roll, long, thick, out = (
+        variants.trait(f"kidney_{name}_{side}") for name in ("yaw", "pitch", "roll", "long", "thick", "out")
+    )
+    x, y, z = sign * (70 + 4 * out) + move[0] * 0.6, 22 + 0.5 * move[1], (-19 if sign > 0 else -32) + 1.6 * move[2]
+    turn, tilt = sign * (38 + 5 * build.lean["kidney_turn"] + 10 * yaw), sign * (11 + 6 * roll)
+    if f"ptotic_kidney_{side}" in variants.present:
+        x, y, z, tilt = x - sign * 6, y - 4, z - 48, tilt + sign * 6
+    if f"malrotated_kidney_{side}" in variants.present:
+        turn -= sign * 75
+    if "horseshoe_kidney" in variants.present:
+        x, y, z, turn, tilt = sign * 52, 6, -62, sign * -20, sign * -22
+    axes = (29 * math.exp(0.09 * thick), 25 * math.exp(-0.05 * thick), 55 * math.exp(0.09 * long))
+    return _Place((x, y, z), axes, turned(turn, -12 + 7 * pitch, tilt))
+
+
+def paint_kidney(canvas: Canvas, side: str, sign: Number) -> None:
+    """Paint a bean: upper pole towards spine and back, sinus open to the front and midline."""
+    build = canvas.space.build
+    variants, place = build.variants, _place(build, side, sign)
+    sinus = 1 + 0.16 * variants.trait(f"sinus_{side}") + 0.006 * (build.age_years - 55)
+    hilum = tuple(np.array(place.centre) - sign * 0.74 * place.axes[0] * place.frame[0])
+    rough = 0.8 * math.exp(0.5 * variants.trait("lobulation"))
+    joined = "horseshoe_kidney" in variants.present
+
+    def shape(box: Box) -> Volume:
+        xyz = bent(box.xyz, place.centre, variants.wave(f"kidney_{side}"), 3.0 * variants.widen, 85)
+        bean = ellipsoid(xyz, place.centre, place.axes, place.frame)
+        bean = smooth_max(bean, -ellipsoid(xyz, hilum, (19 * sinus, 9.5 * sinus, 25 * sinus), place.frame), 6.0)
+        if joined:  # the isthmus crosses in front of the great vessels
+            bean = smooth_min(bean, capsule(xyz, ((sign * 34, -16, -104), (sign * 1, -47, -112)), 11.0), 12.0)
+            bean = np.maximum(bean, -sign * xyz[0])
+        return bean + rough * box.at(canvas.space.grain)
+
+    centre, reach = np.array(place.centre), np.array([62.0, 62, 88])
+    canvas.fill(f"kidney_{side}", canvas.box(centre - reach, centre + reach), shape)
