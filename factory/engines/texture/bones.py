@@ -9,7 +9,7 @@ from manifests.anatomy import structures
 
 __all__ = ["paint_bones"]
 
-_CORTEX_HU = 850.0
+_CORTEX_HU = 950.0
 _CORTEX_MM = {"femur": 3.0, "humerus": 3.0, "skull": 4.0, "hip": 1.8, "rib": 1.2, "vertebrae": 0.8, "sacrum": 0.8}
 _OTHER_CORTEX_MM = 1.4
 _MARROW_HU = 20.0
@@ -36,10 +36,20 @@ def paint_bones(scene: Scene) -> None:
     mean = scene.base[ids]
     shell = _shell(depth, thickness[ids], scene.voxel_mm)
     inner = np.maximum(mean - 70, _MARROW_HU)
-    values = inner * (1 + 0.16 * grain + 0.10 * marrow) + shell * (_CORTEX_HU - inner) * (1 + 0.15 * grain)
+    uneven = np.float32(scene.look.marrow)
+    values = inner * (1 + uneven * (0.18 * grain + 0.16 * marrow)) + shell * (_CORTEX_HU - inner) * (1 + 0.15 * grain)
+    values += _sclerosis(scene, marrow, shell)
     sums, counts = np.bincount(ids, values, 256), np.bincount(ids, minlength=256)
     drawn = (sums / np.maximum(counts, 1)).astype(np.float32)
     scene.hu[region.box][region.mask] = values + (mean - drawn[ids])
+
+
+def _sclerosis(
+    scene: Scene, marrow: Float32[np.ndarray, " n"], shell: Float32[np.ndarray, " n"]
+) -> Float32[np.ndarray, " n"]:
+    """Dense patches near the surface of worn bones, fatty ones beside them, in HU."""
+    patches = smoothstep(marrow, 1.3, 2.2) * (0.3 + 0.7 * shell) - 0.35 * smoothstep(-marrow, 1.2, 2.2)
+    return np.float32(420 * scene.look.sclerosis) * patches
 
 
 def _shell(

@@ -4,8 +4,10 @@ The patient lies supine, so gas collects anteriorly. Each pool of an axial slice
 horizontal level; how far it is filled varies smoothly through the body.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 from scipy import ndimage
 
 from factory.engines.texture.fields import depth_mm, smooth_field, smoothstep
@@ -21,35 +23,78 @@ _COLON = ("colon",)
 _SMALL = ("small_bowel", "duodenum")
 
 
+@dataclass(frozen=True, slots=True)
+class _Meal:
+    """What a patient has drunk and eaten, and how far it has come.
+
+    Attributes:
+        oral_hu: HU of positive oral contrast; None without.
+        reached: how far it has come: 1 stomach, 2 small bowel, 3 colon.
+        food: share of the stomach that is food, 0 to 1.
+        colon: what the colon holds: stool, fluid, gas, or tagged stool.
+    """
+
+    oral_hu: float | None
+    reached: int
+    food: float
+    colon: str
+
+    @classmethod
+    def draw(cls, dial: float, rng: np.random.Generator) -> "_Meal":
+        """Draw it; rates are chosen."""
+        chance, density, eaten = rng.random(3)
+        reached = int(rng.integers(1, 4))
+        colon = str(rng.choice(("stool", "fluid", "gas", "tagged"), p=(0.68, 0.12, 0.14, 0.06)))
+        oral = float(90.0 * 5.0**density) if chance < 0.16 + 0.2 * dial else None
+        return cls(oral, reached, float(np.clip(1.6 * eaten - 0.6, 0, 1)), colon)
+
+    def fluid_hu(self, place: int, plain_hu: float) -> float:
+        """Mean HU of the fluid in a place: 1 stomach, 2 small bowel, 3 colon."""
+        if self.oral_hu is None or place > self.reached:
+            return plain_hu
+        return self.oral_hu * (0.85, 1.0, 1.25)[place - 1]
+
+
 def paint_bowel(scene: Scene) -> None:
     """Fill stomach, small bowel, colon and oesophagus."""
     rng = scene.rng("bowel")
-    oral = rng.random() < 0.15
-    prepared = rng.random() < 0.12
+    meal = _Meal.draw(scene.request.randomise, rng)
     stomach = scene.region("stomach", margin_mm=6.0)
     if stomach is not None:
-        content = _mixed(scene, stomach, rng, (20.0 if not oral else 190.0, 14.0))
-        _fill(scene, stomach, content, _single_level(stomach, rng.uniform(0.05, 0.3)))
+        content = _stomach(scene, stomach, meal, rng)
+        _fill(scene, stomach, content, _single_level(stomach, rng.uniform(0.03, 0.55)))
     small = scene.region(*_SMALL, margin_mm=6.0)
     if small is not None:
-        content = _mixed(scene, small, rng, (18.0 if not oral else 210.0, 9.0))
-        _fill(scene, small, content, _levels(scene, small, rng, (-2.4, 0.3)))
+        look = (meal.fluid_hu(2, rng.uniform(8.0, 34.0)), 9.0 if meal.oral_hu is None else 22.0)
+        gas = (rng.uniform(-3.0, -1.2), rng.uniform(0.2, 0.55))
+        _fill(scene, small, _mixed(scene, small, rng, look), _levels(scene, small, rng, gas))
     colon = scene.region(*_COLON, margin_mm=6.0)
     if colon is not None:
-        content = _mixed(scene, colon, rng, (14.0, 8.0)) if prepared else _stool(scene, colon, rng)
-        _fill(scene, colon, content, _levels(scene, colon, rng, (rng.uniform(-1.7, -0.5), 0.6)))
+        content = _colon(scene, colon, meal, rng)
+        gas = (rng.uniform(0.3, 1.2), 0.95) if meal.colon == "gas" else (rng.uniform(-1.9, -0.4), 0.7)
+        _fill(scene, colon, content, _levels(scene, colon, rng, gas))
     gullet = scene.region("esophagus", margin_mm=6.0)
     if gullet is not None:
-        _fill(scene, gullet, _mixed(scene, gullet, rng, (30.0, 6.0)), _levels(scene, gullet, rng, (-2.0, 0.5)))
+        gas = (rng.uniform(-2.5, -0.8), 0.6)
+        _fill(scene, gullet, _mixed(scene, gullet, rng, (30.0, 6.0)), _levels(scene, gullet, rng, gas))
 
 
-def _fill(scene: Scene, region: Region, content: Float32[np.ndarray, "z y x"], gas: Bool[np.ndarray, "z y x"]) -> None:
-    """Replace the lumen by its content and gas; the wall keeps the base value of the structure."""
+def _fill(
+    scene: Scene, region: Region, content: Float32[np.ndarray, "z y x"], gas: Float32[np.ndarray, "z y x"]
+) -> None:
+    """Replace the lumen by its content and gas; the wall keeps the base value of the structure.
+
+    Args:
+        scene: what is painted.
+        region: the organ.
+        content: HU of what is not gas.
+        gas: share of each voxel that is gas.
+    """
     spacing = scene.grid.spacing_mm_zyx
     lumen = smoothstep(
         depth_mm(region.mask, spacing, max(_WALL_MM, scene.voxel_mm)), 0.15 * scene.voxel_mm, 0.75 * scene.voxel_mm
     )
-    inside = np.where(gas, np.float32(_GAS_HU), content)
+    inside = content + gas * (np.float32(_GAS_HU) - content)
     hu = scene.hu[region.box]
     hu[region.mask] += (lumen * (inside - hu))[region.mask]
 
@@ -63,28 +108,47 @@ def _mixed(
     return np.float32(mean + rng.normal(0, 4)) + np.float32(spread) * field
 
 
-def _stool(scene: Scene, region: Region, rng: np.random.Generator) -> Float32[np.ndarray, "z y x"]:
-    """Mottled stool: soft matter with pockets of gas."""
-    spacing, shape = scene.grid.spacing_mm_zyx, region.mask.shape
-    coarse, fine = (smooth_field(shape, spacing, scale, rng) for scale in (22.0, 4.5))
-    bubbles = smoothstep(fine + 0.5 * coarse, 0.5, 2.0)
-    content: Float32[np.ndarray, "z y x"] = 35 + 18 * coarse + 14 * fine - 560 * bubbles
+def _stomach(scene: Scene, region: Region, meal: _Meal, rng: np.random.Generator) -> Float32[np.ndarray, "z y x"]:
+    """Fluid below, and food in lumps with fat and specks of gas in it."""
+    content = _mixed(scene, region, rng, (meal.fluid_hu(1, rng.uniform(4.0, 30.0)), 6.0))
+    if meal.food > 0:
+        lumps, fine = (smooth_field(region.mask.shape, scene.grid.spacing_mm_zyx, mm, rng) for mm in (14.0, 5.0))
+        food = 42 + 22 * fine - 320 * smoothstep(fine - 0.3 * lumps, 1.1, 2.2)
+        share = smoothstep(lumps, 1.2 - 2.6 * meal.food, 1.8 - 2.6 * meal.food)
+        content += share * (food - content)
     return content
 
 
-def _single_level(region: Region, share: float) -> Bool[np.ndarray, "z y x"]:
+def _colon(scene: Scene, region: Region, meal: _Meal, rng: np.random.Generator) -> Float32[np.ndarray, "z y x"]:
+    """Fluid, or mottled stool: soft matter with pockets of gas, denser where it is tagged or dry."""
+    spacing, shape = scene.grid.spacing_mm_zyx, region.mask.shape
+    if meal.colon == "fluid":
+        return _mixed(scene, region, rng, (meal.fluid_hu(3, rng.uniform(4.0, 30.0)), 8.0))
+    coarse, fine = (smooth_field(shape, spacing, scale, rng) for scale in (22.0, 4.5))
+    bubbles = smoothstep(fine + 0.5 * coarse, rng.uniform(0.3, 1.1), 2.1)
+    mean = rng.uniform(180, 450) if meal.colon == "tagged" else rng.uniform(22, 62)
+    mean = max(mean, meal.fluid_hu(3, mean)) * (1 + 0.25 * np.clip(coarse, -1, 1))
+    content: Float32[np.ndarray, "z y x"] = mean.astype(np.float32) + 14 * fine - 560 * bubbles
+    return content
+
+
+def _single_level(region: Region, share: float) -> Float32[np.ndarray, "z y x"]:
     """One level through the whole organ, so that gas fills a share of its volume."""
     profile = region.mask.sum(axis=(0, 2)).cumsum()
-    level = np.searchsorted(profile, share * profile[-1])
-    gas = np.zeros(region.mask.shape, bool)
-    gas[:, :level] = True
+    level = np.interp(share * profile[-1], profile, np.arange(profile.size) + 1.0)
+    rows = np.clip(level - np.arange(profile.size), 0, 1).astype(np.float32)
+    gas: Float32[np.ndarray, "z y x"] = np.broadcast_to(rows[None, :, None], region.mask.shape)
     return gas
 
 
 def _levels(
     scene: Scene, region: Region, rng: np.random.Generator, gassy: tuple[float, float]
-) -> Bool[np.ndarray, "z y x"]:
-    """A level in each pool of each axial slice; `gassy` sets how much gas there is and its largest share."""
+) -> Float32[np.ndarray, "z y x"]:
+    """A level in each pool of each axial slice; `gassy` sets how much gas there is and its largest share.
+
+    A pool spans several slices: levels are averaged over those above and below, voxel by voxel
+    where the organ is, so that a level runs on through the slices instead of stepping.
+    """
     mean, most = gassy
     plane = ndimage.generate_binary_structure(3, 1)
     plane[0] = plane[2] = False
@@ -95,24 +159,26 @@ def _levels(
     stops = np.array([box[1].stop for box in boxes], np.float32)
     centres = tuple(np.array([(box[axis].start + box[axis].stop) // 2 for box in boxes], int) for axis in range(3))
     share = np.clip(0.5 + 0.55 * (field[centres] * 1.3 + mean), 0, most)
-    levels = np.concatenate([[-1], tops + share * (stops - tops)])
-    y = np.arange(region.mask.shape[1], dtype=np.float32)[None, :, None]
-    gas = (y < levels[labels]).astype(np.float32)
-    # a pool spans several slices: what differs from its neighbours above and below follows them
-    size = 2 * round(_POOL_MM / 2 / scene.grid.spacing_mm_zyx[0]) + 1
-    pooled: Bool[np.ndarray, "z y x"] = ndimage.uniform_filter1d(gas, size, axis=0) > 0.5
-    return pooled
+    levels: np.ndarray = np.concatenate([[0], tops + share * (stops - tops)]).astype(np.float32)[labels]
+    size = 2 * max(round(_POOL_MM / 2 / scene.grid.spacing_mm_zyx[0]), 1) + 1
+    weight = region.mask.astype(np.float32)
+    for _ in range(2):
+        total = ndimage.uniform_filter1d(levels * weight, size, axis=0, mode="constant")
+        count = ndimage.uniform_filter1d(weight, size, axis=0, mode="constant")
+        levels = total / np.maximum(count, np.float32(1e-3))
+    gas: Float32[np.ndarray, "z y x"] = np.clip(levels - np.arange(levels.shape[1], dtype=np.float32)[:, None], 0, 1)
+    return gas
 
 
 def paint_bladder(scene: Scene) -> None:
-    """Fill the bladder with urine; excreted contrast layers below it in the delayed phase."""
+    """Fill the bladder with urine; excreted contrast layers below it where there is some."""
     region = scene.region("urinary_bladder", margin_mm=6.0)
     if region is None:
         return
     rng, spacing = scene.rng("bladder"), scene.grid.spacing_mm_zyx
     mean = scene.base[structure("urinary_bladder").id]
     content = np.full(region.mask.shape, min(mean, 15.0), np.float32)
-    if scene.subject.phase == "delayed":
+    if mean > 25.0:
         y = np.arange(region.mask.shape[1], dtype=np.float32)[None, :, None] * np.float32(spacing[1])
         filled = region.mask.sum(axis=(0, 2)).cumsum() / region.mask.sum()
         level = np.searchsorted(filled, rng.uniform(0.55, 0.85)) * spacing[1]

@@ -6,11 +6,13 @@ whatever the correlation length. Distances are read off a box average of the mas
 surface the share s of the box inside the mask means a depth of (2 s - 1) times the half-width.
 """
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage, sparse
 
-__all__ = ["depth_mm", "filaments", "sheets", "smooth_field", "smoothstep"]
+__all__ = ["depth_mm", "filaments", "sheets", "smooth_field", "smoothstep", "spline"]
 
 
 def smooth_field(
@@ -26,7 +28,7 @@ def smooth_field(
         rng: source of randomness.
     """
     steps = [max(scale_mm / spacing, 1.0) for spacing in spacing_mm]
-    z, y, x = (_spline(n, step, rng.random()) for n, step in zip(shape, steps, strict=True))
+    z, y, x = (spline(n, step, rng.random()) for n, step in zip(shape, steps, strict=True))
     # x first and z last, so that the largest product runs over contiguous planes
     field = rng.standard_normal((x.shape[1], y.shape[1], z.shape[1]), dtype=np.float32)
     for matrix, place in ((x, 2), (y, 1), (z, 0)):
@@ -35,13 +37,17 @@ def smooth_field(
     return np.ascontiguousarray(field)
 
 
-def _spline(count: int, step: float, phase: float) -> sparse.csr_array:
-    """Interpolation of `count` samples from lattice nodes `step` samples apart, rows of unit norm."""
+def spline(count: int, step: float, phase: float, unit: Literal["norm", "sum"] = "norm") -> sparse.csr_array:
+    """Cubic B-spline interpolation of `count` samples from lattice nodes `step` samples apart.
+
+    Node 1 lies `phase` steps before sample 0. Rows have unit norm, which keeps the variance of
+    white noise, or unit sum, which keeps constants.
+    """
     position = np.arange(count) / step + phase
     node = np.floor(position).astype(np.int32)
     t = (position - node).astype(np.float32)
     weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * t * (t * (1 - t) + 1) + 1, t**3], axis=1)
-    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True) if unit == "norm" else 6.0
     columns = node[:, None] + np.arange(4, dtype=np.int32)
     rows = np.arange(0, 4 * count + 1, 4, dtype=np.int32)
     return sparse.csr_array((weights.ravel(), columns.ravel(), rows), shape=(count, int(node[-1]) + 4))

@@ -1,4 +1,4 @@
-"""Solid organs with inner structure: kidneys, heart, spleen."""
+"""Solid organs with inner structure: kidneys, heart, spleen; and the caval vein, whose blood mixes."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -7,10 +7,15 @@ from factory.engines.texture.fields import depth_mm, smooth_field, smoothstep
 from factory.engines.texture.scene import Region, Scene
 from manifests.anatomy import structure
 
-__all__ = ["paint_heart", "paint_kidneys", "paint_spleen"]
+__all__ = ["paint_cava", "paint_heart", "paint_kidneys", "paint_spleen"]
 
-_KIDNEY = {"native": (0.0, 0.0), "arterial": (55.0, -65.0), "portal_venous": (10.0, -18.0), "delayed": (4.0, 2.0)}
-"""Cortex and medulla relative to the whole kidney, HU by phase (corticomedullary, nephrographic, excretory)."""
+_KIDNEY_S = (18.0, 35.0, 75.0, 120.0, 240.0)
+_CORTEX_HU = (35.0, 55.0, 10.0, 2.0, 4.0)
+_MEDULLA_HU = (-40.0, -65.0, -18.0, 0.0, 2.0)
+"""Cortex and medulla relative to the whole kidney by seconds after injection (corticomedullary to excretory)."""
+
+_BANDS_END_S = 60.0
+_EXCRETION_S = 140.0
 
 _MYOCARDIUM = {"native": 1.05, "arterial": 0.55, "portal_venous": 0.74, "delayed": 0.85}
 """HU of heart muscle relative to the heart as a whole, by phase."""
@@ -37,7 +42,7 @@ def _paint_kidney(scene: Scene, region: Region, side: str) -> None:
     rng, spacing = scene.rng(f"kidney/{side}"), scene.grid.spacing_mm_zyx
     depth = depth_mm(region.mask, spacing, 13.0)
     pyramids = smooth_field(region.mask.shape, spacing, 7.0, rng)
-    cortex_hu, medulla_hu = _KIDNEY[scene.subject.phase]
+    cortex_hu, medulla_hu = _kidney_hu(scene)
     medulla = smoothstep(depth + 2.2 * pyramids, 3.5, 7.0)
     pattern = cortex_hu + medulla * (medulla_hu - cortex_hu)
     values = scene.hu[region.box] + pattern
@@ -46,11 +51,21 @@ def _paint_kidney(scene: Scene, region: Region, side: str) -> None:
     sinus = _sinus(region, side, depth)
     fat = np.float32(-70 if scene.subject.age_years > 30 else -30)
     values += sinus * (fat - values) * (0.55 + 0.25 * np.clip(pyramids, -1, 1))
-    if scene.subject.phase == "delayed":
-        pelvis = smoothstep(pyramids, 0.4, 1.0) * sinus
-        values += pelvis * (np.float32(rng.uniform(350, 700)) - values)
+    excreted = float(np.clip((scene.look.after_s - _EXCRETION_S) / 60, 0, 1))
+    if excreted > 0:
+        pelvis = smoothstep(pyramids, 0.4, 1.0) * sinus * np.float32(excreted)
+        values += pelvis * (np.float32(rng.uniform(250, 900)) - values)
     hu = scene.hu[region.box]
     hu[region.mask] = values[region.mask]
+
+
+def _kidney_hu(scene: Scene) -> tuple[float, float]:
+    """Cortex and medulla relative to the whole kidney; equal without contrast."""
+    if scene.look.after_s <= 0:
+        return 0.0, 0.0
+    when = np.log(scene.look.after_s)
+    cortex, medulla = (float(np.interp(when, np.log(_KIDNEY_S), table)) for table in (_CORTEX_HU, _MEDULLA_HU))
+    return scene.look.dose * cortex, scene.look.dose * medulla
 
 
 def _sinus(region: Region, side: str, depth: Float32[np.ndarray, "z y x"]) -> Float32[np.ndarray, "z y x"]:
@@ -99,10 +114,30 @@ def _ellipsoid(
 
 def paint_spleen(scene: Scene) -> None:
     """Band the spleen in the arterial phase, when red and white pulp fill at different speeds."""
-    region = scene.region("spleen")
-    if region is None or scene.subject.phase != "arterial":
+    region, after_s = scene.region("spleen"), scene.look.after_s
+    strength = float(np.clip((_BANDS_END_S - after_s) / 25, 0, 1)) if after_s > 0 else 0.0
+    if region is None or strength <= 0:
         return
     rng, spacing = scene.rng("spleen"), scene.grid.spacing_mm_zyx
     field = smooth_field(region.mask.shape, spacing, 20.0, rng)
     bands = np.sin(2.6 * np.pi * field + rng.uniform(0, 2 * np.pi)).astype(np.float32)[region.mask]
-    scene.hu[region.box][region.mask] += rng.uniform(10, 24) * (bands - bands.mean())
+    scene.hu[region.box][region.mask] += strength * rng.uniform(10, 30) * (bands - bands.mean())
+
+
+def paint_cava(scene: Scene) -> None:
+    """Let unenhanced blood of the legs meet that of the kidneys in the inferior caval vein.
+
+    Below the kidneys' middle the vein holds iliac blood; above it the mean of the table. Swirls
+    of both run for some centimetres upwards.
+    """
+    region = scene.region("inferior_vena_cava")
+    boxes = [box for side in ("left", "right") if (box := scene.boxes[structure(f"kidney_{side}").id - 1])]
+    if region is None or not boxes or scene.look.after_s <= 0:
+        return
+    rng, spacing = scene.rng("cava"), scene.grid.spacing_mm_zyx
+    middle = np.mean([(box[0].start + box[0].stop) / 2 for box in boxes]) - region.box[0].start
+    above = ((np.arange(region.mask.shape[0]) - middle) * spacing[0]).astype(np.float32)[:, None, None]
+    swirl = smooth_field(region.mask.shape, spacing, 8.0, rng)
+    mixed = smoothstep(above + np.float32(rng.uniform(4, 16)) * swirl, -5.0, 40.0)[region.mask]
+    cold = scene.base[structure("iliac_vena_left").id] - scene.base[structure("inferior_vena_cava").id]
+    scene.hu[region.box][region.mask] += (1 - mixed) * cold

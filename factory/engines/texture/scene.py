@@ -8,39 +8,14 @@ from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
 from factory.engines.base import Masks, Request
-from manifests.anatomy import Phase, Structure, group, structures
-from manifests.errors import InvalidValueError
+from factory.engines.texture.appearance import Appearance
+from factory.engines.texture.subject import Subject
+from manifests.anatomy import Structure, group, structures
 from manifests.geometry import Grid
 
-__all__ = ["Box", "Region", "Scene", "Subject"]
+__all__ = ["Box", "Region", "Scene"]
 
 Box = tuple[slice, slice, slice]
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What of the patient and the study decides the image."""
-
-    age_years: float
-    weight_kg: float
-    phase: Phase
-
-    @classmethod
-    def of(cls, request: Request) -> "Subject":
-        """Read the completed prompt of a request.
-
-        Raises:
-            InvalidValueError: if the subject leaves age, weight or contrast phase unstated.
-        """
-        patient, phase = request.subject.patient, request.subject.study.contrast_phase
-        if patient.age_years is None or patient.weight_kg is None or phase is None:
-            raise InvalidValueError(
-                "subject of the request",
-                got=f"age {patient.age_years}, weight {patient.weight_kg}, phase {phase}",
-                need="all three stated",
-                do="Complete the prompt with prompts.sampling.complete.",
-            )
-        return cls(patient.age_years, patient.weight_kg, phase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +33,8 @@ class Scene:
     Attributes:
         request: the case; painters draw from `request.rng("texture/...")`.
         masks: anatomy and lesions, never changed.
+        subject: what of the patient and the study decides the image.
+        look: what is particular about this patient's tissues.
         hu: float32 HU on the grid.
         base: HU of each anatomy id in this patient and phase; 256 entries, air where undefined.
     """
@@ -65,6 +42,7 @@ class Scene:
     request: Request
     masks: Masks
     subject: Subject
+    look: Appearance
     base: Float32[np.ndarray, "256"]
     hu: Float32[np.ndarray, "z y x"] = field(repr=False)
 

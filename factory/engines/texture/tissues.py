@@ -1,9 +1,4 @@
-"""Tissues at large: mean HU of each structure in one patient, grain, fat septa, muscle streaks, skin.
-
-Means come from the anatomy table by contrast phase. Deviations between patients are drawn per
-group (both kidneys share one), with a common share for blood, since cardiac output and injected
-dose shift all vessels and organs together.
-"""
+"""Tissues at large: grain, septa and haze in fat, fat in muscle, skin."""
 
 from types import MappingProxyType
 
@@ -11,12 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from factory.engines.texture.fields import depth_mm, filaments, sheets, smooth_field, smoothstep
-from factory.engines.texture.scene import Scene, Subject
-from manifests.anatomy import Structure, structures
+from factory.engines.texture.scene import Scene
+from manifests.anatomy import structures
 
-__all__ = ["AIR_HU", "base_hu", "paint_fat", "paint_grain", "paint_muscle", "paint_skin"]
-
-AIR_HU = -1000.0
+__all__ = ["paint_fat", "paint_grain", "paint_muscle", "paint_skin"]
 
 _GRAIN = MappingProxyType(
     {
@@ -36,58 +29,22 @@ _GRAIN = MappingProxyType(
         "airway": (3.0, 0.0),
     }
 )
-"""Standard deviation in HU of fine (4 mm) and coarse (16 mm) heterogeneity by kind of tissue."""
+"""Standard deviation in HU of fine and coarse heterogeneity by kind of tissue, in the mean patient."""
 
-_BLOOD = ("artery", "vein", "heart")
-_SHARED = 0.7
-_PLAIN_SD_HU = 6.0
-_BONE_LOSS_HU_PER_YEAR = 1.3
-_MIDDLE_AGE = 55.0
 _MUSCLE_TO_FAT_HU = 145.0
+_USUAL_LOSS_HU = 9.0
 _FAT_MM = 10.0
 _SKIN_MM, _SKIN_HU = 4.0, 150.0
 """Brighter and thicker than skin is: half of it is lost to the air that shares its voxels."""
 
 
-def base_hu(subject: Subject, rng: np.random.Generator) -> Float32[np.ndarray, "256"]:
-    """Draw the mean HU of every structure in one patient; air for ids without structure.
-
-    Bone loses 1.3 HU per year from age 55 on and gains as much before it, within the table's
-    spread (the trend of trabecular bone in Pickhardt 2013 is -2.1; cortex dilutes it).
-    """
-    table = np.full(256, AIR_HU, np.float32)
-    groups = sorted({entry.group for entry in structures()})
-    own = dict(zip(groups, rng.standard_normal(len(groups)), strict=True))
-    shared = rng.standard_normal()
-    for entry in structures():
-        deviation = _deviation(entry, own[entry.group], shared)
-        table[entry.id] = entry.hu[subject.phase] + _spread(entry, subject) * deviation
-        if entry.tissue == "bone":
-            years = np.clip(subject.age_years - _MIDDLE_AGE, -30, 30)
-            table[entry.id] -= _BONE_LOSS_HU_PER_YEAR * years * min(entry.hu["native"] / 200, 1.0)
-    return table
-
-
-def _spread(entry: Structure, subject: Subject) -> float:
-    """The table's spread covers all phases; without contrast, blood and urine hardly vary."""
-    plain = (entry.tissue in _BLOOD and subject.phase == "native") or (
-        entry.tissue == "fluid" and subject.phase != "delayed"
-    )
-    return min(entry.hu_sd, _PLAIN_SD_HU) if plain else entry.hu_sd
-
-
-def _deviation(entry: Structure, own: float, shared: float) -> float:
-    weight = _SHARED if entry.tissue in (*_BLOOD, "bone") else 0.4
-    return float(np.clip(weight * shared + np.sqrt(1 - weight**2) * own, -2.0, 2.0)) * 0.6
-
-
 def paint_grain(scene: Scene) -> None:
     """Add fine and coarse heterogeneity, its strength by kind of tissue."""
     spacing, rng = scene.grid.spacing_mm_zyx, scene.rng("grain")
-    for column, scale_mm in enumerate((4.0, 16.0)):
+    for column, scale_mm in enumerate(scene.look.grain_mm):
         strength = np.zeros(256, np.float32)
         for entry in structures():
-            strength[entry.id] = _GRAIN[entry.tissue][column]
+            strength[entry.id] = _GRAIN[entry.tissue][column] * scene.look.grain
         field = smooth_field(scene.grid.shape_zyx, spacing, scale_mm, rng)
         field *= strength[scene.anatomy]
         np.add(scene.hu, field, out=scene.hu)
@@ -106,19 +63,22 @@ def paint_fat(scene: Scene) -> None:
     hu = scene.hu[region.box]
     values = hu[region.mask]
     target = np.float32(scene.base[_ID["skeletal_muscle"]])
-    septa = sheets(pair[0], _FAT_MM, 1.6, voxel) * smoothstep(pair[2], -0.5, 1.5)
+    strands = scene.look.stranding
+    septa = sheets(pair[0], _FAT_MM, 1.2 + 1.2 * strands, voxel) * smoothstep(pair[2], -0.5 - strands, 1.5)
     vessels = filaments((pair[0], pair[1]), _FAT_MM, 4.5, voxel)
     vessels = np.maximum(vessels, filaments((pair[1], pair[2]), _FAT_MM, 3.5, voxel))
     vessels *= np.where(visceral, 1, np.float32(0.2))
     blood = np.float32(scene.base[_ID["portal_vein_and_splenic_vein"]])
     fatty = values < -40
     values += np.where(fatty, septa * (target - values), 0)
+    haze = smoothstep(pair[2] + 0.5 * pair[1], 0.4, 2.2) * np.where(visceral, 45, 18).astype(np.float32)
+    values += np.where(fatty, np.float32(min(strands, 1.5)) * haze, 0)
     values += np.where(fatty, vessels * (blood - values), 0)
     hu[region.mask] = values
 
 
 def paint_muscle(scene: Scene) -> None:
-    """Streak muscle with fat, more of it in old age, and part it in layers; its mean stays."""
+    """Streak muscle with fat and part it in layers; more of it in back and buttocks, and the mean falls with it."""
     region = scene.tissue("muscle")
     if region is None:
         return
@@ -127,14 +87,23 @@ def paint_muscle(scene: Scene) -> None:
     along = (spacing[0] / 3, *spacing[1:])
     streak, bundle, gate = (smooth_field(region.mask.shape, along, mm, rng)[region.mask] for mm in (5.0, 20.0, 26.0))
     depth = depth_mm(region.mask, spacing, 9.0)[region.mask]
-    threshold = 2.1 - 0.9 * np.clip((scene.subject.age_years - 20) / 60, 0, 1.2)
-    fat = 0.7 * smoothstep(streak, threshold - 0.3, threshold + 1.4)
+    prone = _PRONE[scene.anatomy[region.box][region.mask]] * np.float32(scene.look.infiltration)
+    threshold = np.float32(2.3) - np.float32(2.1) * prone
+    fat = 0.75 * _rise(streak + np.float32(0.5) * gate * prone, threshold, np.float32(1.7))
     # layers of a flat muscle meet some 6 mm below either face, bundles of a thick one anywhere
     layer = np.exp(-np.square((depth - 6 + 0.4 * gate) / max(1.2, voxel / 2))) * np.float32(min(1, 1.6 / voxel))
     planes = np.maximum(layer, sheets(bundle, 20.0, 2.2, voxel) * smoothstep(depth, 4.0, 8.0))
     fat = np.maximum(fat, 0.75 * planes * smoothstep(gate, -0.8, 0.8))
     loss = _MUSCLE_TO_FAT_HU * fat
-    scene.hu[region.box][region.mask] -= loss - min(float(loss.mean()), 12.0)
+    # the table's means are of muscle with the fat that most people have
+    scene.hu[region.box][region.mask] -= loss - np.float32(_USUAL_LOSS_HU)
+
+
+def _rise(
+    values: Float32[np.ndarray, " n"], low: Float32[np.ndarray, " n"], width: np.float32
+) -> Float32[np.ndarray, " n"]:
+    """A smoothstep whose start differs from voxel to voxel."""
+    return smoothstep((values - low) / width, 0.0, 1.0)
 
 
 def paint_skin(scene: Scene) -> None:
@@ -159,5 +128,11 @@ def _eroded(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     inner[:, :, 1:] &= mask[:, :, :-1]
     return inner
 
+
+_PRONE = np.zeros(256, np.float32)
+"""Liability of a muscle to fat; back and buttocks first."""
+
+for _entry in structures():
+    _PRONE[_entry.id] = {"autochthon": 1.0, "gluteus_maximus": 1.0, "iliopsoas": 0.35}.get(_entry.group, 0.6)
 
 _ID = {entry.name: entry.id for entry in structures()}

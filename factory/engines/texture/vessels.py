@@ -1,14 +1,13 @@
-"""Vessels inside lungs and liver, and calcified plaque on arterial walls."""
+"""Vessels inside lungs and liver."""
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from factory.engines.texture.fields import smooth_field, smoothstep
 from factory.engines.texture.scene import Region, Scene
 from factory.engines.texture.trees import Habit, Tree, companion, grow, rasterise
 from manifests.anatomy import structure, structures
 
-__all__ = ["paint_liver_vessels", "paint_lungs", "paint_plaque"]
+__all__ = ["paint_liver_vessels", "paint_lungs"]
 
 _FISSURE_HU = 140.0
 _GRAVITY_HU_PER_MM = 0.35
@@ -125,21 +124,3 @@ def _nearest(
 ) -> Float64[np.ndarray, "3"]:
     """The point of a region nearest to a target, both in mm from the corner of its box."""
     return _closest(np.argwhere(region.mask) * spacing, target)
-
-
-def paint_plaque(scene: Scene) -> None:
-    """Calcify patches of arterial wall from middle age on."""
-    severity = np.clip((scene.subject.age_years - 42) / 40, 0, 1.1)
-    region = scene.tissue("artery")
-    rng = scene.rng("plaque")
-    severity *= rng.uniform(0.2, 1.0)
-    if region is None or severity <= 0:
-        return
-    field = smooth_field(region.mask.shape, scene.grid.spacing_mm_zyx, 6.0, rng)
-    inner = np.ones_like(region.mask)
-    for axis in (0, 1, 2):
-        for shift in (1, -1):
-            inner &= np.roll(region.mask, shift, axis)
-    wall = region.mask & ~inner
-    share = smoothstep(field[wall], 2.3 - 1.3 * severity, 3.0 - 1.3 * severity)
-    scene.hu[region.box][wall] += share * np.float32(700 * min(1.0, 2.0 / scene.voxel_mm))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.engines.texture.fields import depth_mm, filaments, sheets, smooth_field
-from factory.engines.texture.scanner import Protocol, noise_spectrum
+from factory.engines.texture.noise import noise_spectrum
 from factory.engines.texture.trees import Habit, Tree, companion, grow, rasterise
 
 
@@ -107,8 +107,7 @@ def test_a_bronchus_runs_beside_its_artery() -> None:
 @pytest.mark.parametrize("shape", [(40, 64), (41, 63)])
 @pytest.mark.parametrize("spacing", [(3.0, 3.0), (1.0, 0.8)])
 def test_noise_spectrum_gives_unit_variance(shape: tuple[int, int], spacing: tuple[float, float]) -> None:
-    protocol = Protocol(psf_mm=1.0, slice_mm=3.0, noise_hu=10.0, peak_per_mm=0.2, table_mm=5.0)
-    weight, rng = noise_spectrum(shape, spacing, protocol), generator()
+    weight, rng = noise_spectrum(shape, spacing, 0.2), generator()
     size = (400, *weight.shape)
     spectrum = (rng.standard_normal(size) + 1j * rng.standard_normal(size)) * weight
     noise = np.fft.irfft2(spectrum, s=shape, norm="ortho")
