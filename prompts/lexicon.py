@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from manifests.anatomy import structures
 
-__all__ = ["lexicon", "number_word", "numbers", "phrase", "phrases"]
+__all__ = ["lexicon", "number_word", "numbers", "phrase", "phrases", "spelled_number", "spelled_words"]
 
 Lexicon = MappingProxyType[str, dict[str, list[str]]]
 
@@ -50,3 +50,19 @@ def number_word(count: int) -> str:
     for word, value in numbers().items():
         words.setdefault(value, word)
     return words.get(count, str(count))
+
+
+@cache
+def spelled_words() -> MappingProxyType[str, int]:
+    """Words of numbers below a hundred and their values; words up to "nine" may follow one of tens ("sixty-two")."""
+    ones = {word: value for word, value in numbers().items() if word == number_word(value)}
+    return MappingProxyType({**ones, **{word: int(str(value)) for word, value in _tables()["spelled"].items()}})
+
+
+def spelled_number(text: str) -> int | None:
+    """The number that one or two words spell ("sixty-two", "Twelve"); None if they spell none."""
+    values = [spelled_words().get(word) for word in text.lower().replace("-", " ").split()]
+    if len(values) == 1:
+        return values[0]
+    tens, ones = values if len(values) == 2 else (None, None)
+    return tens + ones if tens and ones and tens >= 20 and ones < 10 else None

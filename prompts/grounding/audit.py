@@ -14,6 +14,7 @@ from prompts.grounding.patient import phases, region_of, scanned
 from prompts.grounding.quotes import Span
 from prompts.grounding.reading import Reading
 from prompts.grounding.tumours import names
+from prompts.lexicon import spelled_number
 from prompts.schema import Tumour
 
 __all__ = ["verify"]
@@ -105,7 +106,10 @@ def _has_number(reading: Reading, span: Span, value: float, key: str) -> bool:
             worth = float(match[0].replace(",", ".")) * factor
             if abs(worth - value) <= 0.06 and (not unit or re.search(rf"(?<![^\W\d_])(?:{unit})", rest)):
                 return True
-    return False
+    spelled = re.match(
+        r"(?:aged\s)?(\w+(?:[\s-]\w+)?)[\s-]+year|aged\s(\w+(?:[\s-]\w+)?)", reading.text[span[0] : span[1]]
+    )
+    return key == "patient.age_years" and spelled is not None and spelled_number(spelled[1] or spelled[2]) == value
 
 
 def _sex(reading: Reading, span: Span, value: str) -> bool:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from prompts.lexicon import spelled_number, spelled_words
+
 __all__ = ["NO_LETTER", "Age", "names_a_tracer", "read_age"]
 
 _PER_YEAR = {"y": 1.0, "m": 12.0, "w": 52.18, "d": 365.25}
@@ -18,7 +20,7 @@ _TRACER = re.compile(r"\bpet\b|fdg|fluoro|tracer|\bsuv|psma|scintigra", re.IGNOR
 _NUMBER_FIRST = re.compile(
     r"(?P<value>\d{1,3}(?:\.\d{1,2})?)(?:[\s\u2013-]{0,3}(?:"
     r"(?P<unit>[yY](?:ears?|EARS?|rs?|RS?)?|[mM](?:onths?|ONTHS?|o)|[wW](?:eeks?|ks?)|[dD]ays?)\.?[\s\u2013-]{0,3}(?:[oO](?i:ld)\b|(?i:of\s+age)\b)"
-    r"|(?P<short>[yY]\.?\s?/?\s?[oO]\.?)(?![a-zA-Z])"
+    r"|(?P<short>[yY]\.?\s?[-/]?\s?[oO]\.?)(?![a-zA-EG-LN-Z])"
     rf"|(?:[yY]|(?i:years?|yrs?))(?=,?\s(?:(?i:(?:fe)?male)|[MF])\b|\s?/\s?[MF]\b)|(?i:year|yr)s?[\s-](?=(?i:(?:\w{{1,20}}\s)?{_PERSON})\b))"
     rf"|(?P<letter>\s?[-/]?\s?(?=[MF]\b{NO_LETTER})))"
 )
@@ -31,9 +33,16 @@ _WORD_FIRST = re.compile(
 _SEX_FIRST = re.compile(
     r"\b[MF](?!-?18\b)\s?[-/,]\s?(?P<value>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
     r"|\b(?i:man|woman|male|female|lady|gentleman|patient|pt|Mrs?\.?\s[A-Z][\w.]{0,15})[,:]\s?(?:aged\s)?(?P<years>\d{2})(?=\s?(?:[,;.]|(?i:y|years?|yrs?)\b)(?!\d))"
+    r"|\b(?i:man|woman|male|female|lady|gentleman|boy|girl|patient)\s?\((?i:aged\s|age:?\s)?(?P<bracketed>\d{1,2})(?:\s?(?i:y|years?|yrs?|y\.o\.|yo)(?:\s(?i:old))?)?\)"
     r"|\b(?i:man|woman|male|female|lady|gentleman|boy|girl|patient)(?:/|,?\s)(?i:aged\s|of\s|patient\sof\s)?(?P<plain>\d{1,3})[\s-]?(?i:years?|yrs?)\b"
     r"(?!\s(?i:after|ago|later|before|post|prior|follow\w*|of|history|earlier|survival|since))"
 )
+_SPELLED = re.compile(
+    rf"\b(?P<spelled>(?:{'|'.join(spelled_words())})(?:[\s-](?:{'|'.join(spelled_words())}))?)[\s-]{{1,2}}years?[\s-]{{1,2}}(?:old\b|of\sage\b|(?=(?:(?:fe)?male|(?:wo)?man)\b))"
+    rf"|\baged\s(?P<aged>(?:{'|'.join(spelled_words())})(?:[\s-](?:{'|'.join(spelled_words())}))?)\b",
+    re.IGNORECASE,
+)
+_SPELLED_HINT = re.compile(r"year(?<=[a-z][\s-]year)|aged\s[a-z]")
 _PEOPLE = ("man", "male", "lady", "boy", "girl", "patient", "pt,", "pt:", "mr")
 _LETTER = re.compile(r"[MF]\b")
 _BEFORE = frozenset("0123456789.,/-")
@@ -60,7 +69,11 @@ def read_age(text: str, lower: str) -> Age | None:
     """The first age of the patient; None for ranges, decades, and ages of others."""
     for found in sorted(_candidates(text, lower), key=lambda match: match.start()):
         groups = found.groupdict()
-        value = groups["value"] or groups.get("years") or groups.get("plain") or ""
+        value = groups.get("value") or groups.get("years") or groups.get("plain") or groups.get("bracketed") or ""
+        if words := groups.get("spelled") or groups.get("aged"):
+            value = str(spelled_number(words) or "")
+        if not value:
+            continue
         if groups.get("letter") is not None and (
             len(value) != 2 or text[found.start() - 1 : found.start()].isalpha() or names_a_tracer(value, text)
         ):
@@ -85,5 +98,7 @@ def _candidates(text: str, lower: str) -> Iterator[re.Match[str]]:
         yield from _NUMBER_FIRST.finditer(text)
     if "age" in lower:
         yield from _WORD_FIRST.finditer(text)
+    if ("year" in lower or "aged" in lower) and _SPELLED_HINT.search(lower):
+        yield from _SPELLED.finditer(text)
     if any(word in lower for word in _PEOPLE) or _LETTER.search(text):
         yield from _SEX_FIRST.finditer(text)

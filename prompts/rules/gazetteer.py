@@ -41,6 +41,9 @@ _SECTIONS = (
 )
 _TRIGGERS = ("diagnosis", "absent", "absent_sided", "enlarged", "contrast_phase", "scan", "state")
 _PATIENT_TRIGGERS = ("sex", "pronoun", "race")
+# The words of longer phrases that name a tumour or a phase.
+_SAY_IT = frozenset(("ca", "primary", "mass", "masses", "sarcoma", "phase", "linitis"))
+_SAY_SO = ("tumo", "malign", "neopla", "cancer", "carcino")
 # Words so frequent that a phrase is looked for by another of its words.
 _COMMON = frozenset(
     re.findall(
@@ -143,10 +146,11 @@ def _entries() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _cancers() -> Iterator[tuple[str, str, list[str]]]:
-    """Forms such as "lung ca" and "ca of the lung": too short a word to count without its organ."""
+    """Forms such as "lung ca", "ca of the lung" and "pancreatic primary": words that do not count without their organ."""
     places = {**_place_words(), "": [word for words in lexicon("elsewhere").values() for word in words]}
+    frames = ("{} ca", "ca {}", "ca of {}", "ca of the {}", "{} primary")
     for name, words in places.items():
-        forms = [form.format(word) for word in words for form in ("{} ca", "ca {}", "ca of {}", "ca of the {}")]
+        forms = [form.format(word) for word in words for form in frames]
         yield "place", name, forms
         yield "tumour", "strong", forms
 
@@ -178,7 +182,8 @@ def _telling(kinds: tuple[str, ...], tumours: bool) -> frozenset[str]:
         if means.contrast_phase == "unknown" and not means.scan:
             continue
         if named or any(getattr(means, kind) for kind in kinds):
-            found.add("ca" if "ca" in key else max(key, key=lambda token: (token not in _COMMON, len(token))))
+            short = next((token for token in key if token in _SAY_IT or token.startswith(_SAY_SO)), None)
+            found.add(short or max(key, key=lambda token: (token not in _COMMON, len(token))))
     return frozenset(found)
 
 

@@ -10,10 +10,10 @@ from prompts.rules.negation import denied
 __all__ = ["called_something_else", "found_to_be_else", "goes_on", "judged_later", "titled_otherwise"]
 
 _SUBJECT = re.compile(
-    r"[\W_]{0,8}(?P<opening>[A-Za-z][^,.;]{1,60},\s)?(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
+    r"[\W_]{0,8}(?:(?:impressions?|conclusions?|opinion|summary|diagnosis|assessment|interpretation|comment)\s?:[\W\d]{0,6})?(?P<opening>[A-Za-z][^,.;]{1,60},\s)?(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
     r"\s*(?:mass(?:es)?|tumou?rs?|lesions?|cancer|carcinoma|neoplasm|findings?|features?|appearances?|largest|larger|bigger|latter|former|structure|finding)"
     r"|(?:the\s+)?(?:biopsy|patholog\w+|histolog\w+|histopatholog\w+|cytology|follow-up|surgery|imaging)"
-    r"|the\s+(?:largest|larger|dominant|bigger)|findings?|features?|appearances?|measur(?:es|ing)|size|maxim\w+\s+(?:axial\s+)?(?:diameter|dimension)|approximately\s+\d"
+    r"|the\s+(?:largest|larger|dominant|bigger)|findings?|features?|appearances?|measur(?:es|ing)|size|diameter|dimensions?|(?:largest|longest|greatest)\s+(?:diameter|dimension|axis)|maxim\w+\s+(?:axial\s+)?(?:diameter|dimension)|approximately\s+\d"
     r"|(?:an?\s+)?(?:[a-z-]{3,20}\s+){1,3}?(?:is|are)\s+(?:favou?red|most\s+likely|suspected)"
     r"|(?:most\s+)?(?:likely|probably|consistent|compatible|representing|represents|suggestive|suspicious|in\s+keeping|favou?r\w*|may|could|differential))\b",
     re.IGNORECASE,

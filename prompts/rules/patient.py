@@ -29,14 +29,18 @@ _BEFORE_NOUN = re.compile(rf"[\s-]{{1,2}}(?:\w+\s+){{0,2}}{_NOUN}\b", re.IGNOREC
 _RACE_LABEL = re.compile(r"\b(?:race|ethnicity)\s{0,2}(?:[:=]|is)?\s{0,2}$", re.IGNORECASE)
 _CLEAR_RACES = ("caucasian", "african american", "african-american", "black or african american", "of other race")
 _SHORT_SEX = re.compile(
-    r"(?:\b[sS]ex\s{0,2}[:=]?\s{0,2}|\b[gG]ender\s{0,2}[:=]?\s{0,2}"
-    r"|(?<![\w.,])\d{2,3}[\s,/-]{0,2}(?:[yY]\.?\s?/?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,3})(?P<sex>[MF])\b(?!\.\d)"
+    r"(?:\b(?i:sex)\s{0,2}[:=]?\s{0,2}|\b(?i:gender)\s{0,2}[:=]?\s{0,2}"
+    r"|(?<![\w.,])\d{2,3}[\s,/-]{0,2}(?:[yY]\.?\s?[-/]?\s?[oO]\.?|[yY]ears?[\s-]?(?:old)?|[yY]rs?(?:[\s-]old)?|[yY])?[\s,/-]{0,3})(?P<sex>[MF])\b(?!\.\d)"
     rf"{NO_LETTER}"
     r"|\b(?P<first>[MF])(?!-?18\b)\s?[-/,]\s?\d{1,3}(?!\d|[.,]?\d|\s?(?:cm|mm))"
 )
 _OTHER_PERSON = re.compile(
     r"\b(?:(?:grand)?(?:mother|father|son|daughter)|sister|brother|wife|husband|spouse|donor|aunt|uncle|cousin|nephew|niece|doctor|physician|surgeon"
     r"|radiologist|consultant|technologist|nurse|resident|referr(?:er|ing|ed\sby)|ref|reported\sby|reviewed\sby|signed|dictated|dr|md)\b",
+    re.IGNORECASE,
+)
+_KIN_OF = re.compile(
+    r"(?:his|her)\s(?:(?:elder|younger|late|twin|maternal|paternal)\s)?(?:grand)?(?:mother|father|sister|brother|aunt|uncle|cousin)\b",
     re.IGNORECASE,
 )
 _TITLES = ("mr", "mrs", "ms")
@@ -102,7 +106,9 @@ def _read_sex(draft: Draft, mentions: Sequence[tuple[Mention, int]], others: set
     pronouns = [
         m
         for m, sentence in mentions
-        if m.means.pronoun and others.isdisjoint((sentence, sentence - 1)) and _names_patient(draft.text, m)
+        if m.means.pronoun
+        and (others.isdisjoint((sentence, sentence - 1)) or _KIN_OF.match(draft.text, m.start))
+        and _names_patient(draft.text, m)
     ]
     if len({m.means.pronoun for m in pronouns}) == 1:
         draft.state("patient.sex", pronouns[0].means.pronoun, (pronouns[0].start, pronouns[0].end))

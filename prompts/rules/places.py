@@ -20,6 +20,7 @@ from prompts.schema import tumour_organs
 __all__ = ["Place", "locate", "organ_of"]
 
 _NEW_NOUN = re.compile(r"\b(?:and|with)\s(?:an?|the|another)\b", re.IGNORECASE)
+_ANOTHER = re.compile(r"\band\s(?:(?:main|primary|large|huge|small)\s)?$", re.IGNORECASE)
 _ADJACENT = re.compile(r"[\s-]*(?:\([^)]{0,30}\)\s*)?(?:\w+[\s-]+){0,3}")
 _SIDE = r"(?P<side>left|right|lt|rt|bilateral|both)"
 _BEFORE = re.compile(rf"\b{_SIDE}\b(?:[\s-]sided)?[\s,-]+(?:[\w/]+[\s-]+){{0,4}}$")
@@ -101,6 +102,8 @@ def _choose(part: Clause, mention: Mention) -> Mention | None:
     after = list(_held(part, mention.end, len(part.text)))
     source = next((place for place, state in after if state == "source" and place.means.place), None)
     inside = [place for place, state in after if state in ("origin", "source", "") and place.means.place != "?"]
+    if near is not None and not near.means.place and inside and _ANOTHER.search(part.text, near.end, mention.start):
+        near = None
     if near is not None and near.means.place not in ("?", "") and _part_of(near, inside[:1]):
         return inside[0]
     for place in (near, source):

@@ -14,7 +14,7 @@ _UNIT = r"(?:mm|cms?|millimet(?:er|re)s?|centimet(?:er|re)s?)"
 _AXIS = r"(?:\s?\((?:ap|tr|cc|si|ml|rl|w|h|l|d|craniocaudal|transverse|anteroposterior)\)|\s(?:ap|tr|cc|si|ml))?"
 _TIMES = r"(?:\s{0,3}(?:[x\u00d7*\u2217]|by|to|-|\u2013|and)\s{0,3})"
 _SIZE = re.compile(
-    rf"(?<![\w.,])(?P<numbers>{_NUMBER}(?:\s{{0,3}}{_UNIT})?{_AXIS}(?:{_TIMES}{_NUMBER}(?:\s{{0,3}}{_UNIT})?{_AXIS}){{0,2}})[\s-]{{0,3}}(?P<unit>{_UNIT})?(?!\w)",
+    rf"(?<![\w.,])(?P<numbers>{_NUMBER}(?:\s{{0,3}}{_UNIT})?{_AXIS}(?:{_TIMES}{_NUMBER}(?:\s{{0,3}}{_UNIT})?{_AXIS}){{0,2}})[\s-]{{0,3}}(?P<unit>{_UNIT})?[2\u00b2\u00b3]?(?!\w)",
     re.IGNORECASE,
 )
 _QUANTITY = re.compile(rf"({_NUMBER})\s{{0,3}}({_UNIT})?", re.IGNORECASE)
@@ -26,7 +26,7 @@ _NOT_AFTER = re.compile(
     re.IGNORECASE,
 )
 _NOT_BEFORE = re.compile(
-    r"(?:slice|section|thickness|interval|collimation|reconstruct\w*|every|height|tall|scale\s+bar|bar|margin|distance|pitch|isotropic|increment|short\s+axis|wall|volume|suv\w*)"
+    r"(?:dilat\w+|disten\w+)\s(?:(?:of|up|to|measuring|about|approximately|bowel|loops?|duct)\s){0,3}$|(?:slice|section|thickness|interval|collimation|reconstruct\w*|every|height|tall|scale\s+bar|bar|margin|distance|pitch|isotropic|increment|short\s+axis|wall|volume|suv\w*)"
     r"\W{0,4}(?:of|=|:|was|is|at|approximately|about|up\s+to)?\s{0,3}$"
     r"|(?:previous(?:ly)?|prior|earlier|formerly|initial(?:ly)?|old|compared\s+(?:to|with)|increased\s+from|decreased\s+from|grown\s+from|reduced\s+from|from|was)\W{0,4}"
     r"(?:(?:of|=|:|was|is|at|measured|measuring|it|size|scan|the|ct|examination|mass|on|in|approximately|about)\W{1,3}){0,4}$",

@@ -14,7 +14,7 @@ _PREFIX = r"(?:y?[cp]{1,2}|[ra]|yc|yp)?"
 _T, _N, _M = rf"{_PREFIX}T(?:is|[0-4X][a-d]?)", rf"{_PREFIX}N[0-3X][a-c]?", rf"{_PREFIX}M[01X][a-c]?"
 _GAP = r"[\s,;/]{0,3}"
 _STAGE = re.compile(
-    rf"(?<![\w-])(?:(?P<t>{_T})(?:{_GAP}(?P<n>{_N}))?(?:{_GAP}(?P<m>{_M}))?|(?P<n2>{_N})(?:{_GAP}(?P<m2>{_M}))?|(?P<m3>{_M}))(?![\w-])"
+    rf"(?<![\w-])(?:(?P<t>{_T})(?:{_GAP}(?P<n>{_N}))?(?:{_GAP}(?P<m>{_M}))?|(?P<n2>{_N})(?:{_GAP}(?P<m2>{_M}))?|(?P<m3>{_M}))(?=N\+|(?![\w-]))"
 )
 _LEAD = re.compile(
     r"(?:\bstaged?|\bstaging|\btnm|\bclassified|\bclassification)\b[\s:,(]{0,4}(?:as|is|of)?[\s:,(]{0,4}$",

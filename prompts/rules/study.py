@@ -20,19 +20,21 @@ _DELAY = re.compile(
     re.IGNORECASE,
 )
 _NOT_GIVEN = re.compile(
-    r"(?<!oral\s)(?<!rectal\s)(?<!enteric\s)\bcontrast(?:\s(?:material|agent|medium|media|substance))?\s(?:(?:is|was|were|are|could|has|have|been|be)\s){0,3}not\s(?:been\s|be\s)?(?:given|used|administered|injected|applied)"
+    r"(?<!oral\s)(?<!rectal\s)(?<!enteric\s)\bcontrast(?:\s(?:material|agent|medium|media|substance))?\s(?:(?:is|was|were|are|could|can|has|have|been|be)\s){0,3}not\s(?:been\s|be\s)?(?:given|used|administered|injected|applied)"
     r"|\bwithout\s(?:the\s)?(?:any\s)?(?:use\sof\s|administration\sof\s|giving\s|administering\s|injection\sof\s)?(?:any\s)?(?:intravenous\s|iv\s|i\.v\.\s)?contrast\b(?!\s(?:\w+\s)?(?:uptake|enhancement|extravasation|filling|leak))"
     r"|\bno\s(?:intravenous\s|iv\s|i\.v\.\s)?contrast(?:\s(?:material|agent|medium|media))?\s(?:was|were|is|has)",
     re.IGNORECASE,
 )
 _PLAIN_SCAN = re.compile(
-    r"\bplain\s(?:(?:abdominal|chest|thoracic|brain|head|axial|coronal|pelvic|abdominopelvic|cranial|spiral|helical)\s){1,2}(?:ct\b|computed|tomogra)",
+    r"\bct\s(?:scan\s)?(?:of\s(?:the\s)?)?(?:abdomen|chest|thorax|pelvis|kub|abdomen\sand\spelvis)(?:\s?[(,-]\s?|\s)plain\b|\bplain\s(?:(?:abdominal|chest|thoracic|brain|head|axial|coronal|pelvic|abdominopelvic|cranial|spiral|helical)\s){1,2}(?:ct\b|computed|tomogra)",
     re.IGNORECASE,
 )
 _COMPARED = re.compile(r"\b(?:compar\w+|dated|previous|prior|together\swith)\b", re.IGNORECASE)
 _OTHER_SCAN = re.compile(
     r"\b(?:previous|prior(?!\sto)|earlier|recommend\w*|old\s(?:ct|scan|pet|exam\w*|study))\b", re.IGNORECASE
 )
+_MRI = re.compile(r"\b(?:MRI|MRIs|MRCP|magnetic\sresonance)\b")
+_CT = re.compile(r"\b(?:CT|CECT|NCCT|MDCT|tomogra\w+)\b", re.IGNORECASE)
 _ANGIOGRAPHY = re.compile(r"angio|cta", re.IGNORECASE)
 _PULMONARY_VESSELS = re.compile(
     r"pulmonary\W{1,2}(?:(?:ct|cta|computed)\b|(?:trunk|arter|embol|thrombo|vein|vascul|angio))|\bemboli(?:sm|sation)?\b"
@@ -64,7 +66,7 @@ def read_study(draft: Draft, parts: Sequence[Clause]) -> None:
 
 def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
     lower = draft.lower
-    parts = [part for part in parts if not _OTHER_SCAN.search(part.text)]
+    parts = [part for part in parts if not _OTHER_SCAN.search(part.text) and not _only_mri(part)]
     found = [
         (m.means.contrast_phase, (part.start + m.start, part.start + m.end))
         for part in parts
@@ -91,6 +93,12 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         return
     phase = stated.pop()
     draft.state("study.contrast_phase", phase, next(span for name, span in found if name == phase))
+
+
+def _only_mri(part: Clause) -> bool:
+    """Tell whether a clause speaks of magnetic resonance and of no CT."""
+    named = "MR" in part.text or "agnetic" in part.text
+    return named and _MRI.search(part.text) is not None and _CT.search(part.text) is None
 
 
 def _other_vessels(part: Clause, mention: Mention, lower: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from manifests.anatomy import structure
 from prompts.rules.clauses import Clause
+from prompts.rules.described import called_so_later, complete, proven, state_place
 from prompts.rules.findings import Finding
 from prompts.rules.gazetteer import Mention
 from prompts.rules.judgement import called_something_else, found_to_be_else, goes_on, judged_later, titled_otherwise
@@ -31,9 +32,21 @@ _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
 _NO_COUNT = re.compile(
     r"[\s-]{1,2}(?:(?:years?|months?|weeks?|days?|fold|phase|dimension\w*|fibrous)\b|thirds?\b)", re.IGNORECASE
 )
+_APPOSED = re.compile(
+    r"(?!.*\b(?:and|with|without|adjacent|near|patient|case|metastas\w+)\b)[^.;]{0,80}[:,]\s(?:an?\s)?(?:[\w-]{3,20}\s){0,3}",
+    re.IGNORECASE,
+)
+_SHOWN_AS = re.compile(
+    r"[\w\s]{0,40}\b(?:present|appear|manifest|visible|seen|shown|depicted)(?:s|ing|ed)?\s(?:as|like)\s(?:an?\s)?(?:[\w.-]+\s){0,6}",
+    re.IGNORECASE,
+)
+_THE = re.compile(
+    r"\b(?:the|this|that|said|target|known|described|above|index)\s(?:[\w-]{3,20}\s){0,2}$", re.IGNORECASE
+)
 _INSIDE = re.compile(r"\b(?:with)?in(?:side)?\sthe\s(?:lesion|mass)\b", re.IGNORECASE)
 _ALL = "*"  # a text under the title of something else: none of its masses counts
 _MOST = 40  # findings; more are a list of something else
+_LOOK_BACK = 30  # clauses in which what a tumour was first called is looked for
 _MOST_WORDS = 16  # tumour words of a clause that are looked at; real clauses hold fewer
 
 
@@ -44,7 +57,7 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
     dismissed: set[str] = {_ALL} if titled_otherwise(parts) else set()
     stale = False
     described = any(part.section in ("findings", "impression") for part in parts)
-    for part in parts:
+    for index, part in enumerate(parts):
         if part.section in ("comparison", "advice", "past"):
             continue
         subject_end = goes_on(part, stale) if last else 0
@@ -56,7 +69,8 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
         if not part.live and not subject_end and not holds_another:
             continue
         asked = described and part.section == "history"  # a mass that is asked for is told of again if it is there
-        own = _own(part, findings, dismissed | {_ALL} if asked else dismissed) if part.live else []
+        before = parts[max(0, index - _LOOK_BACK) : index]
+        own = _own(before, part, findings, dismissed | {_ALL} if asked else dismissed) if part.live else []
         if holds_another or (subject_end and not own and judged_later(part)):
             findings = [finding for finding in findings if finding not in last]
             dismissed |= {finding.fields["organ"] for finding in last}
@@ -67,6 +81,7 @@ def read_tumours(parts: Sequence[Clause]) -> list[Finding]:
             dismissed |= resolved
         if own or (own := _again(part, findings)):
             read_sizes(part, own)
+            complete(before, part, own)
         elif subject_end:
             read_sizes(part, last, subject_end)
         read_stages(part, own or findings[-1:])
@@ -90,14 +105,28 @@ def _resolved(part: Clause, own: Sequence[Finding]) -> set[str]:
 
 def _again(part: Clause, findings: list[Finding]) -> list[Finding]:
     """The only tumour of a text, if a clause without any place speaks of a tumour ("Residual tumour of 2 cm")."""
-    if len(findings) != 1 or any(m.means.place is not None for m in part.mentions):
+    if len(findings) != 1:
         return []
-    heads = [(m.start, m.end) for m in part.mentions if m.means.tumour in ("strong", "mass") and asserted(part, m)]
+    if any(m.means.place is not None for m in part.mentions):
+        heads = _the_lesion(part, findings[0])
+    else:
+        heads = [(m.start, m.end) for m in part.mentions if m.means.tumour in ("strong", "mass") and asserted(part, m)]
     findings[0].heads = heads or findings[0].heads
     return findings[:] if heads else []
 
 
-def _own(part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Finding]:
+def _the_lesion(part: Clause, finding: Finding) -> list[tuple[int, int]]:
+    """Where a clause speaks of a lesion in the tumour's organ as one that is known ("the lesion in segment VII measures")."""
+    heads = []
+    for m in part.mentions:
+        if m.text.lower() == "lesion" and _THE.search(part.text, max(0, m.start - 40), m.start) and asserted(part, m):
+            place = None if called_something_else(part, m) else locate(part, m)
+            if place is not None and place.organ == finding.fields["organ"]:
+                heads.append((m.start, m.end))
+    return heads
+
+
+def _own(before: Sequence[Clause], part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Finding]:
     """Add the tumours of a clause to those before; return those that the clause speaks of.
 
     A "mass" of an organ whose masses were called something else stays dismissed.
@@ -107,10 +136,10 @@ def _own(part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Fin
     for mention in words[:_MOST_WORDS]:
         if len(findings) >= _MOST:
             break
-        for finding in _find(part, mention):
+        for finding in _find(before, part, mention):
             if mention.means.tumour == "mass" and not dismissed.isdisjoint((_ALL, finding.fields["organ"])):
                 continue
-            earlier = [f for f in findings if f.sentence != part.sentence]
+            earlier = [f for f in findings if f.sentence != part.sentence or (f.clause != part.start and proven(part))]
             merged = _merge(finding, [*own, *(f for f in earlier if f not in own)])
             if merged is not finding:
                 merged.mass = merged.mass and finding.mass
@@ -123,7 +152,7 @@ def _own(part: Clause, findings: list[Finding], dismissed: set[str]) -> list[Fin
     return own
 
 
-def _find(part: Clause, mention: Mention) -> Iterator[Finding]:
+def _find(before: Sequence[Clause], part: Clause, mention: Mention) -> Iterator[Finding]:
     """Make findings of a mention, one for each side, if it is a present primary tumour with a place."""
     means = mention.means
     if (means.diagnosis is None and means.tumour not in ("strong", "mass", "lymphoma")) or means.place == "":
@@ -132,11 +161,15 @@ def _find(part: Clause, mention: Mention) -> Iterator[Finding]:
         return
     place = locate(part, mention)
     if place is None:
+        lead = called_so_later(before, part, mention)
+        if lead is not None:
+            lead.sentence, lead.clause, lead.heads = part.sentence, part.start, [(mention.start, mention.end)]
+            yield lead
         return
     for side in place.sides or (None,):
         heads = [(mention.start, mention.end), *_called(part, mention)]
         finding = Finding(part.sentence, part.start, heads, means.tumour == "mass")
-        _state_place(part, finding, place, side)
+        state_place(part, finding, place, side)
         if len(place.sides) < 2:
             _read_count(part, finding, mention, place)
         yield finding
@@ -144,20 +177,17 @@ def _find(part: Clause, mention: Mention) -> Iterator[Finding]:
 
 def _called(part: Clause, mention: Mention) -> Iterator[tuple[int, int]]:
     """Spans of the lesion that a clause calls this tumour ("a 2 cm lesion in the liver, suspicious for carcinoma")."""
+    if mention.means.tumour == "mass":
+        return
     linked = [m for m in part.mentions if m.means.judged and m.end <= mention.start and mention.start - m.end <= 30]
-    if linked and mention.means.tumour != "mass":
-        yield from ((m.start, m.end) for m in part.mentions if m.means.lesion and m.end <= linked[-1].start)
-
-
-def _state_place(part: Clause, finding: Finding, place: Place, side: str | None) -> None:
-    def at(span: tuple[int, int]) -> tuple[int, int]:
-        return part.start + span[0], part.start + span[1]
-
-    finding.state("organ", place.organ, at(place.organ_span))
-    if place.site and place.span:
-        finding.state("site", place.site, at(place.span))
-    elif side and place.span:
-        finding.state("side", side, at(place.span))
+    lesions = [m for m in part.mentions if m.means.lesion and not m.means.tumour]
+    if linked:
+        yield from ((m.start, m.end) for m in lesions if m.end <= linked[-1].start)
+    elif len(lesions) == 1:
+        ((low, high),) = ((m.start, m.end) for m in lesions)
+        apposed = high <= mention.start and _APPOSED.fullmatch(part.text, high, mention.start)
+        if apposed or (mention.end <= low and _SHOWN_AS.fullmatch(part.text, mention.end, low)):
+            yield low, high
 
 
 def _read_count(part: Clause, finding: Finding, mention: Mention, place: Place) -> None:

@@ -60,8 +60,8 @@ AGES_AND_SEXES = {
     "T2 F": (None, None),
     "a 42 y male": (42.0, "male"),
     "pt is a 61 yr old f": (61.0, None),
-    "an eighty-year-old woman": (None, "female"),
-    "sixty three year old man": (None, "male"),
+    "an eighty-year-old woman": (80.0, "female"),
+    "sixty three year old man": (63.0, "male"),
 }
 
 PHASES = {
