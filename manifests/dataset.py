@@ -13,10 +13,7 @@ Any number of processes may save and publish at once; one at a time may hold the
 """
 
 import errno
-import fcntl
-import os
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +35,7 @@ from manifests.errors import (
     StorageError,
     UnknownNameError,
 )
+from manifests.lock import hold
 from manifests.spec import DatasetSpec, parse_spec, require_same, spec_text
 from manifests.store import read_arrays, write_arrays
 from manifests.table import from_records, order, write_table
@@ -257,27 +255,16 @@ class Dataset:
             BusyError: if another process holds it.
             StorageError: if the lock file cannot be written.
         """
-        with _saving(LOCK):
-            descriptor = os.open(self.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            self._acquire(descriptor)
+        with hold(self.root / LOCK, self._busy):
             yield
-        finally:
-            os.close(descriptor)
 
-    def _acquire(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-            raise BusyError(
-                f"dataset {self.root}",
-                got=f"a build in progress ({holder})",
-                need="one build at a time",
-                do="Wait for it or stop it, then run the command again.",
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    def _busy(self, holder: str) -> BusyError:
+        return BusyError(
+            f"dataset {self.root}",
+            got=f"a build in progress ({holder})",
+            need="one build at a time",
+            do="Wait for it or stop it, then run the command again.",
+        )
 
     def _find(self, case_id: str) -> CaseRecord | None:
         """The record of a case, or None where there is none or a torn one."""

@@ -7,8 +7,6 @@ acknowledged, it survives a kill of the process and a loss of power.
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import queue
 import sqlite3
 import threading
@@ -20,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from manifests.errors import BusyError, FileFormatError, LocationError, StorageError
+from manifests.lock import hold
 from prompts.llm.chat import Completion, Usage
 
 __all__ = ["CACHE_FORMAT", "Cache", "Statement", "answer_statement"]
@@ -129,25 +128,18 @@ class Cache:
 
         Raises:
             BusyError: if another process holds it.
+            StorageError: if the lock file cannot be written.
         """
-        place = self.path.with_name(f"{self.path.name}.lock")
-        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            self._acquire(descriptor)
+        with hold(self.path.with_name(f"{self.path.name}.lock"), self._busy):
             yield
-        finally:
-            os.close(descriptor)
 
-    def _acquire(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(
-                f"cache {self.path}",
-                got="another run that uses it",
-                need="one paying run at a time",
-                do="Wait for it or stop it, then run the command again; or give another --cache.",
-            ) from error
+    def _busy(self, holder: str) -> BusyError:
+        return BusyError(
+            f"cache {self.path}",
+            got=f"another run that uses it ({holder})",
+            need="one paying run at a time",
+            do="Wait for it or stop it, then run the command again; or give another --cache.",
+        )
 
     def close(self) -> None:
         """Finish what is queued and close the file."""
