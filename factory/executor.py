@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from factory.engines.base import ImageModel, MaskModel, Masks, Request, check_ct, check_masks
+from factory.engines.base import ImageModel, MaskModel, Masks, Request, as_drawn, check_ct, check_masks
 from factory.plan import Agenda, Job
 from factory.quality import Verdict
 from manifests.case import Arrays, CaseRecord
@@ -190,6 +190,7 @@ def _produce(job: Job, models: Models, watch: _Stopwatch) -> tuple[Arrays, dict[
     request = job.request()
     masks = models.masks.draw(request)
     check_masks(masks, request.grid)
+    request = as_drawn(request, masks)
     watch.stop("draw")
     ct = models.images.render(request, masks)
     check_ct(ct, request.grid)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from factory.engines.base import Request
+from factory.engines.base import Request, as_drawn
 from factory.executor import Models
 from factory.run import load_models
 from manifests.case import CaseRecord
@@ -57,7 +57,11 @@ def reproduce(
     _require_same_makers(dataset, models)
     request = _request(record, spec.randomise)
     drawn = models.masks.draw(request)
-    made = {"ct": models.images.render(request, drawn), "anatomy": drawn.anatomy, "lesions": drawn.lesions}
+    made = {
+        "ct": models.images.render(as_drawn(request, drawn), drawn),
+        "anatomy": drawn.anatomy,
+        "lesions": drawn.lesions,
+    }
     layers = {}
     for name, array in made.items():
         stored, now = getattr(record, f"{name}_blake3"), array_blake3(array)

@@ -7,7 +7,7 @@ the same on any worker, in any order, in any batch.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Int16, UInt8
@@ -18,7 +18,7 @@ from manifests.geometry import HU_MAX, HU_MIN, Grid
 from manifests.identity import rng
 from prompts.schema import Prompt
 
-__all__ = ["ImageModel", "MaskModel", "Masks", "Request", "check_ct", "check_masks"]
+__all__ = ["ImageModel", "MaskModel", "Masks", "Request", "as_drawn", "check_ct", "check_masks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Masks:
         notes: facts worth keeping in the case's record, e.g. the source case of a bank.
         patient_id: patient whose anatomy this is, where it is someone's; splits keep a patient together.
         licence: terms of that anatomy.
+        absent, enlarged: structures that this body lacks or has enlarged without being asked: drawn
+            variants. They join those of the subject, so that gate and record know of them.
     """
 
     anatomy: UInt8[np.ndarray, "z y x"]
@@ -65,6 +67,8 @@ class Masks:
     notes: Mapping[str, str] = field(default_factory=dict)
     patient_id: str | None = None
     licence: str | None = None
+    absent: frozenset[str] = frozenset()
+    enlarged: frozenset[str] = frozenset()
 
 
 class MaskModel(ABC):
@@ -102,6 +106,17 @@ class ImageModel(ABC):
     @abstractmethod
     def render(self, request: Request, masks: Masks) -> Int16[np.ndarray, "z y x"]:
         """Render the CT in HU on the request's grid; deterministic in its arguments."""
+
+
+def as_drawn(request: Request, masks: Masks) -> Request:
+    """The request with the variants that the mask model drew, for the image model, the gate and the record."""
+    if not masks.absent and not masks.enlarged:
+        return request
+    subject = request.subject
+    absent = (*subject.absent_organs, *sorted(masks.absent - {*subject.absent_organs}))
+    enlarged = (*subject.enlarged_organs, *sorted(masks.enlarged - {*subject.enlarged_organs}))
+    drawn = subject.model_copy(update={"absent_organs": absent, "enlarged_organs": enlarged})
+    return replace(request, subject=drawn)
 
 
 def check_masks(masks: Masks, grid: Grid) -> None:

@@ -63,3 +63,15 @@ def paint_kidney(canvas: Canvas, side: str, sign: Number) -> None:
 
     centre, reach = np.array(place.centre), np.array([62.0, 62, 88])
     canvas.fill(f"kidney_{side}", canvas.box(centre - reach, centre + reach), shape)
+    _paint_cysts(canvas, side, place)
+
+
+def _paint_cysts(canvas: Canvas, side: str, place: _Place) -> None:
+    """Paint cysts that sit in the cortex and stand out of it."""
+    for owner, way, radius in canvas.space.build.variants.cysts:
+        if owner == side and f"kidney_{side}" not in canvas.space.build.absent:
+            out = np.array(way) * place.axes * (0.9, 0.9, 0.85)
+            out[0] = abs(out[0]) * (1.0 if side == "left" else -1.0)  # away from the sinus
+            x, y, z = (np.array(place.centre) + out @ place.frame).tolist()
+            ball = canvas.space.tube([(x, y, z - 0.3, radius), (x, y, z + 0.3, radius)])
+            canvas.draw(f"kidney_cyst_{side}", [ball], ("visceral_fat", f"kidney_{side}"))

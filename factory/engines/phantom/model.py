@@ -1,7 +1,6 @@
 """The mask model `phantom`: draw a body of the population, paint it, place the lesions."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,7 +17,9 @@ from factory.engines.phantom.pelvis import paint_gluteals, paint_pelvic_bones, p
 from factory.engines.phantom.population import Build, draw_build
 from factory.engines.phantom.skeleton import paint_shoulders, paint_spine
 from factory.engines.phantom.space import LATTICE, Space
+from factory.engines.phantom.spleen import paint_accessory_spleens
 from factory.engines.phantom.variants import draw_variants
+from factory.engines.phantom.varying import variant_notes, vary
 from factory.engines.phantom.vessels import paint_arteries, paint_veins
 from manifests.anatomy import structures
 from manifests.geometry import Grid
@@ -26,8 +27,9 @@ from manifests.geometry import Grid
 __all__ = ["SCATTERED", "Phantom", "paint"]
 
 SCATTERED = frozenset(
-    {"body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle", "intervertebral_discs", "costal_cartilages"}
-)
+    {"body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle", "intervertebral_discs", "costal_cartilages",
+     "kidney_cyst_left", "kidney_cyst_right"}
+)  # fmt: skip
 """Structures that are many pieces by nature; every other one is a single connected piece."""
 
 
@@ -39,9 +41,17 @@ class Phantom(MaskModel):
     def draw(self, request: Request) -> Masks:
         """Draw the masks of one case."""
         build = draw_build(request.subject, request.rng("phantom"), request.randomise)
-        build = replace(build, variants=draw_variants(request.subject, request.rng("variants"), request.randomise))
+        variants = draw_variants(request.subject, request.rng("variants"), request.randomise)
+        build = vary(build, variants)
         anatomy, lesions, records = place_lesions(paint(build, request.grid), request)
-        return Masks(anatomy, lesions, records)
+        return Masks(
+            anatomy,
+            lesions,
+            records,
+            variant_notes(variants),
+            absent=variants.removed,
+            enlarged=variants.enlarged,
+        )
 
 
 def paint(build: Build, grid: Grid) -> UInt8[np.ndarray, "z y x"]:
@@ -58,6 +68,7 @@ def paint(build: Build, grid: Grid) -> UInt8[np.ndarray, "z y x"]:
     _paint_all(canvas, torso)
     names = [entry.name for entry in structures() if entry.name not in SCATTERED]
     canvas.tidy(names, _ground)
+    paint_accessory_spleens(canvas.through(torso.viscera))
     return canvas.labels
 
 

@@ -9,7 +9,7 @@ from factory.engines.phantom.bending import bent, turned
 from factory.engines.phantom.canvas import SOFT, Box, Canvas, Mask
 from factory.engines.phantom.shapes import ellipsoid, smooth_max, smooth_min
 
-__all__ = ["paint_spleen"]
+__all__ = ["paint_accessory_spleens", "paint_spleen"]
 
 Volume = Float32[np.ndarray, "z y x"]
 
@@ -38,3 +38,13 @@ def paint_spleen(canvas: Canvas, inside: Mask) -> None:
         return organ + 1.6 * box.at(canvas.space.grain)
 
     canvas.fill("spleen", canvas.box((30, -75, -85), (140, 95, 118)), shape, SOFT, inside)
+
+
+def paint_accessory_spleens(canvas: Canvas) -> None:
+    """Paint accessory spleens in the fat between hilum and lower pole; after all else, as they lie apart."""
+    build = canvas.space.build
+    dx, dy, dz = build.moved("spleen")
+    for place, radius in build.variants.spleens:
+        x, y, z = 68 + 0.3 * dx + 16 * place, -2 + dy + 10 * place, 30 + dz - 50 * place
+        ball = canvas.space.tube([(x, y, z - 0.3, radius), (x, y, z + 0.3, radius)])
+        canvas.draw("spleen", [ball], ("visceral_fat",))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from factory.engines.phantom.rates import RATES, Rate, cyst_rate
+from manifests.anatomy import group
 from prompts.schema import Prompt
 
 __all__ = ["Variants", "draw_variants"]
@@ -29,6 +31,10 @@ _TRAITS = (
 )  # fmt: skip
 _WAVED = ("liver", "spleen", "kidney_left", "kidney_right", "stomach", "pancreas", "gallbladder", "urinary_bladder",
           "uterus", "prostate")  # fmt: skip
+Cyst = tuple[str, tuple[float, float, float], float]
+_MOST_CYSTS = 4
+_ALONE = ("horseshoe", "malrotated", "ptotic", "nephrectomy", "renal_agenesis")
+_OPPOSED = (("full_", "empty_"), ("distended_", "collapsed_"), ("distended_", "contracted_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +46,22 @@ class Variants:
         waves: phases in radians by organ, of the slow waves that bend its shape.
         widen: factor on the size of these waves.
         present: names of the variants of this body.
+        removed: structures that it lacks because of them.
+        enlarged: structures that are enlarged because of them.
+        factors: factors on target volumes, by structure.
+        cysts: renal cysts: side, direction from the middle of the kidney, radius in mm.
+        spleens: accessory spleens: place between hilum and lower pole, radius in mm.
     """
 
     traits: Mapping[str, float] = field(default_factory=dict)
     waves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     widen: float = 1.0
     present: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+    enlarged: frozenset[str] = frozenset()
+    factors: Mapping[str, float] = field(default_factory=dict)
+    cysts: tuple[Cyst, ...] = ()
+    spleens: tuple[tuple[float, float], ...] = ()
 
     def trait(self, name: str) -> float:
         """One number of the shape; 0 is the mean."""
@@ -56,7 +72,7 @@ class Variants:
         return self.waves.get(name, ())
 
 
-def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0) -> Variants:  # noqa: ARG001
+def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0) -> Variants:
     """Draw the shapes and variants of one abdomen; the number of draws is fixed.
 
     Args:
@@ -67,8 +83,71 @@ def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0)
     wide = 1 + 0.5 * widen
     normal = np.clip(rng.standard_normal(len(_TRAITS)), -2.2, 2.2) * wide
     phases = rng.uniform(0, 2 * np.pi, (len(_WAVED), 3))
+    chances, amounts = rng.random(len(RATES)), rng.random(len(RATES))
+    traits = dict(zip(_TRAITS, normal.tolist(), strict=True))
+    present = _present(subject, chances.tolist())
+    factors: dict[str, float] = {}
+    for (name, rate), amount in zip(RATES.items(), amounts.tolist(), strict=True):
+        if name in present:
+            factors |= {organ: low + (high - low) * amount for organ, (low, high) in rate.factors.items()}
+            traits |= {trait: traits[trait] + shift for trait, shift in rate.traits.items()}
+    removed = frozenset(organ for name in present for organ in RATES[name].removes)
     return Variants(
-        traits=dict(zip(_TRAITS, normal.tolist(), strict=True)),
+        traits=traits,
         waves={name: tuple(row) for name, row in zip(_WAVED, phases.tolist(), strict=True)},
         widen=wide,
+        present=present,
+        removed=removed,
+        enlarged=frozenset(organ for name in present for organ in RATES[name].enlarges),
+        factors=factors,
+        cysts=_cysts(subject, rng, removed),
+        spleens=_spleens(rng) if "accessory_spleen" in present else (),
     )
+
+
+def _present(subject: Prompt, chances: list[float]) -> frozenset[str]:
+    """Variants whose chance comes up, less those that the prompt or another variant excludes."""
+    age, female = float(subject.patient.age_years or 55), subject.patient.sex == "female"
+    named = {entry.name for name in (*subject.absent_organs, *subject.enlarged_organs) for entry in group(name)}
+    hosts = {entry.name for tumour in subject.tumours for entry in group(tumour.organ)}
+    found: list[str] = []
+    for (name, rate), chance in zip(RATES.items(), chances, strict=True):
+        possible = not (named & {*rate.organs} or hosts & {*rate.removes})
+        if chance < rate.chance(age, female) and possible and not any(_clash(name, rate, other) for other in found):
+            found.append(name)
+    return frozenset(found)
+
+
+def _clash(name: str, rate: Rate, other: str) -> bool:
+    """Whether a variant cannot be beside one that was drawn before it."""
+    if name.startswith(_ALONE) and other.startswith(_ALONE):
+        return True
+    if {*rate.organs} & {*RATES[other].removes}:
+        return True
+    same = bool({*rate.organs} & {*RATES[other].organs})
+    return same and any(name.startswith(b) and other.startswith(a) for a, b in _OPPOSED)
+
+
+def _cysts(subject: Prompt, rng: np.random.Generator, removed: frozenset[str]) -> tuple[Cyst, ...]:
+    """Renal cysts: more often, more and larger with age and in men."""
+    age, female = float(subject.patient.age_years or 55), subject.patient.sex == "female"
+    some, more = rng.random(2)
+    sides, sizes = rng.random(_MOST_CYSTS), rng.standard_normal(_MOST_CYSTS)
+    ways = rng.standard_normal((_MOST_CYSTS, 3))
+    count = 0 if some > cyst_rate(age, female) else min(1 + int(-0.75 * np.log(more)), _MOST_CYSTS)
+    gone = {*removed, *(entry.name for name in subject.absent_organs for entry in group(name))}
+    found = []
+    for side, size, way in zip(sides[:count], sizes, ways, strict=False):
+        name = "left" if side < 0.5 else "right"
+        if f"kidney_{name}" not in gone:
+            x, y, z = (way / np.linalg.norm(way)).tolist()
+            radius = float(np.clip((5.5 if female else 7.0) * np.exp(0.5 * size), 2.5, 26.0))
+            found.append((name, (x, y, z), radius))
+    return tuple(found)
+
+
+def _spleens(rng: np.random.Generator) -> tuple[tuple[float, float], ...]:
+    """One accessory spleen, or two in a tenth of those who have any, 3 to 18 mm across (Romer 2012)."""
+    second, *places = rng.random(3)
+    sizes = np.clip(5.0 * np.exp(0.4 * rng.standard_normal(2)), 2.0, 9.0)
+    return tuple(zip(places[: 2 if second < 0.1 else 1], sizes.tolist(), strict=False))
