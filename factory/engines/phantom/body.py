@@ -123,7 +123,7 @@ class Torso:
         """Outer surface of the muscle wall, with shoulders, arms and thighs."""
         x, y, z = xyz = self.space.coordinates
         habitus = self.space.build.habitus
-        thin = np.float32((habitus.bulk - 1.0) * 14)
+        thin = np.float32((habitus.bulk - 1.0) * (14 if habitus.bulk > 1 else 8))  # vessels of the groin stay under it
         trunk = _WALL.distance(xyz, habitus.square) - thin
         for sign, down in zip((1.0, -1.0), self.space.build.posture.arms_down, strict=True):
             shoulder = capsule(

@@ -1,4 +1,4 @@
-"""Organs of the chest: five lung lobes, airways, oesophagus, heart and thyroid."""
+"""Organs of the chest: five lung lobes, pleural effusion, airways, oesophagus, heart and thyroid."""
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -6,10 +6,11 @@ from jaxtyping import Bool, Float32
 from factory.engines.phantom.body import Torso
 from factory.engines.phantom.canvas import SOFT, Box, Canvas
 from factory.engines.phantom.curves import mirrored
-from factory.engines.phantom.shapes import Profile, ellipsoid, smooth_max, smooth_min
+from factory.engines.phantom.population import Build
+from factory.engines.phantom.shapes import Number, Profile, ellipsoid, smooth_max, smooth_min
 from manifests.anatomy import structure
 
-__all__ = ["LOBES", "paint_airways", "paint_heart", "paint_lungs"]
+__all__ = ["LOBES", "paint_airways", "paint_effusions", "paint_heart", "paint_lungs"]
 
 Volume = Float32[np.ndarray, "z y x"]
 LOBES = (
@@ -29,21 +30,22 @@ def paint_lungs(canvas: Canvas, torso: Torso) -> None:
     The oblique fissures run from the back at T4 down to the front of the diaphragm, the horizontal
     one of the right lung at the height of the fourth rib.
     """
-    box = canvas.box((-150, -130, 8), (150, 90, 284))
+    box = canvas.box((-150, -130, -16), (150, 90, 290))
     if box is None:
         return
-    shift = canvas.space.build.moved("lung_fissure")
+    build = canvas.space.build
+    shift, tilt = build.moved("lung_fissure"), 0.88 + 0.10 * build.lean["fissure_tilt"]
 
     def lung(box: Box) -> Volume:
         x, y, z = box.xyz
         room = np.maximum(box.at(torso.cage) + 0.2, 0.2 - box.at(torso.above))
-        room = smooth_max(room, -_mediastinum(x, y, z), 10.0)
+        room = smooth_max(room, -_mediastinum(build, (x, y, z)), 10.0)
         return smooth_max(room, 2.5 + canvas.levels_mm.get("heart", 0.0) - _heart(canvas, (x, y, z)), 5.0)
 
     def oblique(box: Box) -> Volume:
         x, y, z = box.xyz
         right = np.clip(0.5 - x / 12, 0, 1)
-        height = 160 + shift[2] + right * (6 + 0.6 * shift[1]) + 0.88 * y + 0.05 * np.minimum(x, 0)
+        height = 160 + shift[2] + right * (6 + 0.6 * shift[1]) + tilt * y + 0.05 * np.minimum(x, 0)
         return np.asarray(z - height + 2.5 * box.at(canvas.space.grain), np.float32)
 
     def horizontal(box: Box) -> Volume:
@@ -61,36 +63,67 @@ def paint_lungs(canvas: Canvas, torso: Torso) -> None:
         "lung_lower_lobe_right": ~left & ~ahead,
     }
     for name, part in choice.items():
-        if name not in canvas.space.build.absent:
+        if name not in build.absent:
             box.labels[inside & part] = structure(name).id
+
+
+def paint_effusions(canvas: Canvas, torso: Torso) -> None:
+    """Paint pleural effusions: crescents that lie on the back of the pleural cavity, thickest at its floor."""
+
+    def crescent(box: Box) -> Volume:
+        _, y, z = box.xyz
+        lowest = np.clip((y + 30) / 85, 0, 1) * np.clip((250 - z) / 190, 0.25, 1)
+        return np.asarray(0.5 * (80 * (1 - lowest) - np.minimum(box.at(torso.cage), 0)), np.float32)
+
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        name, low = f"pleural_effusion_{side}", -16.0
+        if canvas.space.build.volumes_ml.get(name, 0.0) > 0:
+            ends = sorted((sign * 8.0, sign * 150.0))
+            box = canvas.box((ends[0], -60, low), (ends[1], 95, 262))
+            lobes = [lobe for lobe in LOBES if lobe.endswith(side)]
+            canvas.fill(name, box, crescent, lobes)
 
 
 def _soft(box: Box) -> Bool[np.ndarray, "z y x"]:
     return np.isin(box.labels, [structure(name).id for name in SOFT])
 
 
-def _mediastinum(x: Volume, y: Volume, z: Volume) -> Volume:
-    front, middle, back = _FRONT_WIDTH(z), _MIDDLE_WIDTH(z), _BACK_WIDTH(z)
+def _mediastinum(build: Build, xyz: tuple[Volume, Volume, Volume]) -> Volume:
+    """Distance to the sides of the mediastinum, which is broader with much fat."""
+    x, y, z = xyz
+    wide = np.float32(1 + 0.10 * build.lean["mediastinum"] + np.clip(0.008 * (build.person.bmi - 25), -0.05, 0.12))
+    front, middle, back = _FRONT_WIDTH(z) * wide**2, _MIDDLE_WIDTH(z) * wide, _BACK_WIDTH(z)
     ahead = np.clip((-y - 40) / 45, 0, 1)
     behind = np.clip((y + 5) / 30, 0, 1)
     half = middle + (front - middle) * ahead + (back - middle) * behind
-    return np.asarray(np.abs(x - 3) - half, np.float32)
+    return np.asarray(np.abs(x - 3 - 4 * build.lean["mediastinum_side"]) - half, np.float32)
 
 
 def _heart(canvas: Canvas, xyz: tuple[Volume, Volume, Volume]) -> Volume:
-    """Ventricles as one egg pointing to the left front, with both atria and the outflow tract."""
-    turn = np.radians(canvas.space.build.lean["heart_turn"] * 6)
-    axis = np.array([np.cos(0.72 + turn) * 0.86, -np.sin(0.72 + turn) * 0.86, -0.50])
+    """Ventricles as one egg pointing to the left front, with both atria and the outflow tract.
+
+    Steep and slender hearts, lying and round ones, large and small atria.
+    """
+    lean = canvas.space.build.lean
+    turn, steep, form = np.radians(9 * lean["heart_turn"]), 0.14 * lean["heart_steep"], 0.07 * lean["heart_form"]
+    axis = np.array([np.cos(0.72 + turn) * 0.86, -np.sin(0.72 + turn) * 0.86, -0.50 - steep])
     axis /= np.linalg.norm(axis)
     side = np.cross(axis, [0, 0, 1])
     side /= np.linalg.norm(side)
     frame = np.stack([axis, side, np.cross(axis, side)])
-    cx, cy, cz = canvas.space.build.moved("heart") * (1, 0.5, 0.5)
-    dz = 0.7 * canvas.space.build.moved("dome")[2]
-    main = ellipsoid(xyz, (24 + cx, -64 + cy, 112 + cz + dz), (60, 44, 42), frame)
-    right = ellipsoid(xyz, (-32 + cx, -48 + cy, 120 + cz + dz), (27, 33, 37))
-    left = ellipsoid(xyz, (6 + cx, -22 + cy, 140 + cz + dz), (38, 22, 24))
-    outflow = ellipsoid(xyz, (14 + cx, -70 + cy, 158 + cz + dz), (20, 20, 30))
+    place = canvas.space.build.moved("heart") * (1, 0.5, 0.5)
+    atria = 1 + 0.09 * lean["atria"]
+
+    def part(
+        centre: tuple[Number, Number, Number], axes: tuple[Number, Number, Number], turned: bool = False
+    ) -> Volume:
+        x, y, z = np.array(centre) + place
+        return ellipsoid(xyz, (x, y, z), axes, frame if turned else None)
+
+    main = part((24, -64, 112), (60 * (1 + form), 44 * (1 - 0.6 * form), 42 * (1 - 0.5 * form)), turned=True)
+    right = part((-32, -48, 120), (27 * atria, 33 * atria, 37 * atria))
+    left = part((6, -22, 140), (38 * atria, 22 * atria, 24 * atria))
+    outflow = part((14, -70, 158), (20, 20, 30))
     return smooth_min(smooth_min(main, right, 18.0), smooth_min(left, outflow, 14.0), 16.0)
 
 
@@ -103,7 +136,7 @@ def paint_heart(canvas: Canvas, torso: Torso) -> None:
     def inside(box: Box) -> Bool[np.ndarray, "z y x"]:
         return (box.at(torso.above) > 1.0) & (box.at(torso.cage) < -6.0)
 
-    canvas.fill("heart", canvas.box((-82, -125, 40), (105, 15, 210)), shape, SOFT, inside)
+    canvas.fill("heart", canvas.box((-92, -128, 30), (115, 22, 212)), shape, SOFT, inside)
     space = canvas.space
     trunk = space.tube([(14, -72, 160, 13), (18, -58, 178, 13.5), (20, -38, 188, 13), (22, -22, 188, 11)])
     right = space.tube([(20, -36, 187, 11), (0, -24, 184, 10), (-26, -18, 180, 9.5), (-46, -12, 174, 7)])

@@ -11,7 +11,7 @@ from factory.engines.phantom.abdomen import paint_abdomen
 from factory.engines.phantom.body import Torso, paint_layers
 from factory.engines.phantom.bowel import paint_colon, paint_duodenum, paint_small_bowel
 from factory.engines.phantom.canvas import Canvas
-from factory.engines.phantom.chest import paint_airways, paint_heart, paint_lungs
+from factory.engines.phantom.chest import paint_airways, paint_effusions, paint_heart, paint_lungs
 from factory.engines.phantom.muscles import paint_muscles
 from factory.engines.phantom.pelvis import paint_gluteals, paint_pelvic_bones, paint_pelvic_organs
 from factory.engines.phantom.population import Build, draw_build
@@ -48,7 +48,7 @@ class Phantom(MaskModel):
             anatomy,
             lesions,
             records,
-            variant_notes(variants),
+            variant_notes(variants, build.findings),
             absent=variants.removed,
             enlarged=variants.enlarged,
         )
@@ -84,6 +84,7 @@ def _paint_all(canvas: Canvas, torso: Torso) -> None:
     organs = canvas.through(torso.viscera)
     paint_heart(organs, torso)
     paint_lungs(organs, torso)
+    paint_effusions(organs, torso)
     paint_airways(organs)
     paint_abdomen(organs, torso)
     paint_pelvic_organs(organs)

@@ -36,9 +36,10 @@ _FACTORS = (
     "vessels", "aorta", "liver_left", "liver_low", "stomach_turn", "colon_loop", "sigmoid_loop", "heart_turn",
     "dome", "spleen_turn", "gas", "uterus_turn", "rib_slope", "kidney_turn", "bladder_form", "chest_depth",
     "chest_breadth", "shoulders", "hips", "square", "fat_side", "fat_back", "lordosis", "breath", "heart_form",
-    "apex", "recess", "dome_sides",
+    "recess", "heart_steep", "atria", "mediastinum", "mediastinum_side", "fissure_tilt",
 )  # fmt: skip
 _SHAPES = {"frame": (3, 5, 3, 4), "warp": (3, 8, 5, 6), "drift": (3, 7, 5, 5), "swirl": (3, 13, 7, 9)}
+_BENT_MM = (7.0, 16.0)
 _GRAIN_SHAPE = (40, 22, 28)
 _BOWEL_KNOTS = 400
 
@@ -125,6 +126,18 @@ class Build:
     def jitter(self) -> Float64[np.ndarray, "n 4"]:
         """Standard normal numbers for the small bowel."""
         return self.noise.jitter
+
+    @property
+    def findings(self) -> frozenset[str]:
+        """Names of what is rare in this body's form and pose: effusions, bends, arms beside the trunk."""
+        posture = self.posture
+        found = {name for name, ml in self.volumes_ml.items() if name.startswith("pleural_effusion") and ml > 0}
+        signs = {
+            "arms_down": any(posture.arms_down),
+            "scoliosis": abs(posture.scoliosis_mm[0]) > _BENT_MM[0],
+            "hyperkyphosis": posture.kyphosis_mm > _BENT_MM[1],
+        }
+        return frozenset(found | {name for name, there in signs.items() if there})
 
     def radius(self, name: str) -> float:
         """Factor on the radius of a structure: its asked-for enlargement."""

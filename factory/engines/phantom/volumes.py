@@ -25,6 +25,7 @@ _VOLUMED = ("liver", "spleen", "kidney_left", "kidney_right", "pancreas", "heart
 _TUBULAR = ("aorta", "inferior_vena_cava", "portal_vein_and_splenic_vein", "iliac_artery_left", "iliac_artery_right",
             "esophagus", "trachea", "brachiocephalic_trunk", "subclavian_artery_left", "subclavian_artery_right",
             "common_carotid_artery_left", "common_carotid_artery_right")  # fmt: skip
+_EFFUSION_RATE, _EFFUSION_ML = 0.08, 170.0
 _MOST = 2.1
 """Residuals end here, in standard deviations."""
 
@@ -85,4 +86,15 @@ def draw_volumes(person: Person, rng: np.random.Generator, larger: set[str], wid
         spread = min(0.93 * (entry.volume_cv or 0.2) * wide, 0.75)
         drawn = mean * float(np.exp(spread * np.clip(own, -_MOST, _MOST) - spread**2 / 2))
         volumes[name] = max(drawn, mean) * ENLARGEMENT if name in larger else drawn
-    return volumes
+    return volumes | _effusions_ml(rng)
+
+
+def _effusions_ml(rng: np.random.Generator) -> dict[str, float]:
+    """Fluid on both lungs; most people have none, and what one side has the other often shares."""
+    chance, side, sizes = rng.random(), rng.random(), np.exp(0.8 * rng.standard_normal(2).clip(-2, 2))
+    on = (side < 0.66, side > 0.30)  # half of them on both sides, the right alone more often than the left
+    names = ("pleural_effusion_right", "pleural_effusion_left")
+    return {
+        name: float(np.clip(_EFFUSION_ML * size, 20, 1000)) if there and chance < _EFFUSION_RATE else 0.0
+        for name, there, size in zip(names, on, sizes, strict=True)
+    }

@@ -8,7 +8,8 @@ from factory.engines.phantom import SCATTERED
 from manifests.anatomy import by_id, structures
 
 COLON = ("colon_ascending", "colon_transverse", "colon_descending", "colon_sigmoid", "rectum")
-NOT_DRAWN = {"colon", "kidney_cyst_left", "kidney_cyst_right", "brain", "skull", "uterus", "prostate", "thyroid_gland"}
+NOT_DRAWN = {"colon", "kidney_cyst_left", "kidney_cyst_right", "brain", "skull", "uterus", "prostate", "thyroid_gland",
+             "pleural_effusion_left", "pleural_effusion_right"}  # fmt: skip
 NEVER_IN_A_TORSO = {f"vertebrae_C{n}" for n in range(1, 8)}
 SPINE = [f"vertebrae_T{n}" for n in range(1, 13)] + [f"vertebrae_L{n}" for n in range(1, 6)] + ["sacrum"]
 
@@ -60,10 +61,12 @@ def test_left_is_left(person):
 
 
 def test_unpaired_organs_lie_on_their_side(person):
-    side = {name: person.centre_mm(name)[0] for name in ("liver", "gallbladder", "spleen", "stomach", "heart", "aorta")}
+    names = ("liver", "gallbladder", "spleen", "stomach", "heart", "aorta")
+    side = {name: person.centre_mm(name)[0] - person.centre_mm("vertebrae_T12")[0] for name in names}
     assert max(side["liver"], side["gallbladder"]) < -20
     assert min(side["spleen"], side["stomach"]) > 20
-    assert min(side["heart"], side["aorta"]) > 0
+    assert side["heart"] > 0
+    assert side["aorta"] > -6
     assert person.centre_mm("inferior_vena_cava")[0] < person.centre_mm("aorta")[0]
 
 
