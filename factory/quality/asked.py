@@ -21,6 +21,7 @@ __all__ = [
     "measured_phase",
     "measured_sex",
     "region_parts",
+    "spread_sites",
 ]
 
 
@@ -58,9 +59,10 @@ def region_parts(region: str | None) -> list[str]:
     return list(GATE["region_parts"].get(region, []))
 
 
-def asked_reasons(subject: Prompt, measures: Measures) -> Iterator[str]:
+def asked_reasons(request: Request, measures: Measures) -> Iterator[str]:
     """Judge what the case shows against what was asked and drawn for it."""
-    yield from _tumour_reasons(subject, measures)
+    subject = request.subject
+    yield from _tumour_reasons(request, measures)
     yield from _sex_reasons(subject, measures)
     yield from _organ_reasons(subject, measures)
     phase, found = subject.study.contrast_phase, measured_phase(measures, subject.study.contrast_phase)
@@ -68,7 +70,18 @@ def asked_reasons(subject: Prompt, measures: Measures) -> Iterator[str]:
         yield reason("contrast-phase", f"asked {phase}, enhancement fits {found}")
 
 
-def _tumour_reasons(subject: Prompt, measures: Measures) -> Iterator[str]:
+def spread_sites(request: Request, measures: Measures) -> frozenset[str]:
+    """Sites of lesions that nobody asked for and that a stated M1 explains; never a site of an asked tumour."""
+    if not any((tumour.m_stage or "").startswith("M1") for tumour in request.prompt.tumours):
+        return frozenset()
+    asked = {str(tumour.site) for tumour in request.subject.tumours}
+    spread = [lesion.site for lesion in measures.lesions if lesion.organ in GATE["spread_organs"]]
+    spread = [site for site in spread if site not in asked]
+    return frozenset(spread) if len(spread) <= GATE["spread_max"] else frozenset()
+
+
+def _tumour_reasons(request: Request, measures: Measures) -> Iterator[str]:
+    subject = request.subject
     if measures.lesion_count > len(measures.lesions):
         yield reason("tumour-count", f"{measures.lesion_count} connected lesions, at most {GATE['max_lesions']}")
         return
@@ -77,6 +90,9 @@ def _tumour_reasons(subject: Prompt, measures: Measures) -> Iterator[str]:
         asked[str(tumour.site)] += tumour.count or 1
     found = Counter(lesion.site for lesion in measures.lesions if lesion.organ)
     missing, extra = asked - found, found - asked
+    if not missing:  # a tumour that is missing may be the lesion that lies elsewhere
+        for site in spread_sites(request, measures):
+            del extra[site]
     yield from _misplaced(missing, extra)
     for site, number in missing.items():
         yield reason("tumour-count", f"{site}: asked {asked[site]}, measured {asked[site] - number}")
@@ -186,5 +202,5 @@ def measured_phase(measures: Measures, asked: Phase | None = None) -> Phase | No
 def _misfit(measures: Measures, entry: Structure, muscle: Structure, phase: Phase) -> float:
     enhancement = measures.core_hu[entry.id] - measures.core_hu[muscle.id]
     expected = entry.hu[phase] - muscle.hu[phase]
-    error = (enhancement - expected) / np.hypot(entry.hu_sd, GATE["phase_noise_hu"])
+    error = (enhancement - expected) / np.hypot(entry.hu_sd, GATE["phase_noise_hu"] * measures.widened)
     return float(min(abs(error), GATE["phase_clip"]) ** 2)

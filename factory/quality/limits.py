@@ -9,10 +9,29 @@ from typing import Any
 __all__ = ["CODES", "GATE", "reason"]
 
 GATE: dict[str, Any] = {
-    "version": 1,
+    "version": 2,
     # tumours, against the prompt
     "size_fraction": 0.15,
     "size_voxels": 1.5,
+    # metastases: organs that may hold lesions nobody asked for where the prompt states M1, and how many in all
+    "spread_organs": ["liver", "lung", "adrenal_gland"],
+    "spread_max": 24,
+    # kind and form of lesions: measured, never a reason
+    "kind": {
+        "depth_mm": 3.0,
+        "core_voxels": 8,
+        "calcium_hu": 250,
+        "calcium_share": 0.02,
+        "dense_hu": -250,
+        "part_solid_share": [0.04, 0.75],
+        "fluid_hu": 21.0,
+        "dead_hu": 36.0,
+        "viable_hu": 50.0,
+        "uneven_hu": 26.0,
+        "form_voxels": 20,
+        "annular": 0.6,
+        "exophytic": 0.25,
+    },
     # volumes: reference times or divided by exp(sd * volume_cv), a factor kept between the guards
     "volume_sd": 4.5,
     "volume_guard": [2.0, 12.0],
@@ -38,6 +57,8 @@ GATE: dict[str, Any] = {
         "parenchyma": 30.0,
         "vein": 100.0,
     },
+    # margins of intensity times 1 + this * the dial `randomise`, which moves every structure by itself
+    "hu_widen": 3.0,
     # hollow organs hold anything from gas to oral contrast
     "hu_hollow": [-980.0, 500.0],
     "outside_hu_max": -500.0,

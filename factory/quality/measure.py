@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
+from factory.quality.character import form_of, kind_of
 from factory.quality.components import Runs, runs_of
 from manifests.anatomy import Structure, structures
 from manifests.case import Arrays, Lesion, StructureMeasure
@@ -19,6 +20,8 @@ from manifests.geometry import Grid
 __all__ = ["Measures", "feret_mm", "measure"]
 
 _IDS = 256
+_AROUND_MM = 10.0
+"""Margin around a lesion in which its form is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Measures:
         lesion_count: number of connected lesions, also beyond those measured.
         instance_ids: number of distinct non-zero values of the lesion layer.
         mixed_ids: connected lesions that hold more than one instance id.
+        widened: factor on the margins of intensity by which these are judged; not measured.
     """
 
     grid: Grid
@@ -56,6 +60,7 @@ class Measures:
     lesion_count: int
     instance_ids: int
     mixed_ids: int
+    widened: float = 1.0
 
     def structure_rows(self) -> tuple[StructureMeasure, ...]:
         """One row for each structure that is there, in the order of the table."""
@@ -217,7 +222,10 @@ def _lesion(arrays: Arrays, runs: Runs, part: np.ndarray) -> Lesion:
     center = [
         float(axis.mean()) * s + o for axis, s, o in zip(where, spacing, arrays.grid.origin_mm_xyz[::-1], strict=True)
     ]
+    kind, form = _character(arrays, where, site)
     return Lesion(
+        kind=kind,
+        form=form,
         id=int(np.bincount(arrays.lesions[where]).argmax()),
         organ=(site.organ or "") if site else "",
         site=site.name if site else "",
@@ -226,6 +234,18 @@ def _lesion(arrays: Arrays, runs: Runs, part: np.ndarray) -> Lesion:
         volume_ml=round(float(length.sum()) * arrays.grid.voxel_volume_ml, 4),
         center_mm_xyz=(round(center[2], 3), round(center[1], 3), round(center[0], 3)),
     )
+
+
+def _character(arrays: Arrays, where: tuple[np.ndarray, ...], site: Structure | None) -> tuple[str, str | None]:
+    """Kind and form of one connected lesion, from a box around it."""
+    box = tuple(
+        slice(max(0, int(axis.min()) - m), int(axis.max()) + m + 1)
+        for axis, m in zip(where, (round(_AROUND_MM / s) + 1 for s in arrays.grid.spacing_mm_zyx), strict=True)
+    )
+    lesion = np.zeros(arrays.lesions[box].shape, bool)
+    lesion[tuple(axis - part.start for axis, part in zip(where, box, strict=True))] = True
+    form = form_of(arrays.anatomy[box], lesion, site, arrays.grid.spacing_mm_zyx)
+    return kind_of(arrays.ct[box], lesion, site, arrays.grid.spacing_mm_zyx), form
 
 
 def _holder(id: int) -> Structure | None:

@@ -102,7 +102,7 @@ def _volume_limits(entry: Structure, subject: Prompt) -> tuple[float, float, flo
 
 def _hu_reasons(measures: Measures, phase: Phase | None) -> Iterator[str]:
     for entry in structures():
-        limits = _hu_limits(entry, phase)
+        limits = _hu_limits(entry, phase, measures.widened)
         if limits is None or measures.core_voxels[entry.id] < GATE["hu_min_voxels"]:
             continue
         mean = float(measures.core_hu[entry.id])
@@ -112,14 +112,14 @@ def _hu_reasons(measures: Measures, phase: Phase | None) -> Iterator[str]:
             )
 
 
-def _hu_limits(entry: Structure, phase: Phase | None) -> tuple[float, float] | None:
+def _hu_limits(entry: Structure, phase: Phase | None, widened: float) -> tuple[float, float] | None:
     """Range of a structure's mean HU; None for unnamed tissue, and for what depends on an unknown phase."""
     if entry.tissue == "bowel":
         return GATE["hu_hollow"][0], GATE["hu_hollow"][1]
     margin = GATE["hu_margin"].get(entry.tissue)
     if margin is None or phase is None:
         return None
-    slack = margin + GATE["hu_sd"] * entry.hu_sd
+    slack = margin * widened + GATE["hu_sd"] * entry.hu_sd
     return entry.hu[phase] - slack, entry.hu[phase] + slack
 
 

@@ -84,7 +84,7 @@ def parts(mask: np.ndarray) -> int:
 def check(before: np.ndarray, grid: Grid, asked: Tumour, placed: tuple) -> None:
     """Every promise of `place_lesions`, checked on the arrays alone."""
     after, lesions, records = placed
-    count, site, voxel = len(records), structure(str(asked.site)), grid.spacing_mm_zyx[1]
+    site, voxel = structure(str(asked.site)), grid.spacing_mm_zyx[1]
     marked = lesions > 0
     assert parts(marked) == len(records) == asked.count
     assert set(np.unique(lesions)) - {0} == {record.id for record in records}

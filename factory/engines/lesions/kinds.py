@@ -93,7 +93,7 @@ def draw_style(site: Structure, size_mm: float, kind: str, role: str, rng: np.ra
     chance = float(rng.random())
     if site.tissue == "bowel":
         if chance < np.clip((size_mm - _ANNULAR_MM[0]) / _ANNULAR_MM[1], 0.0, 0.9):
-            return Style("annular", axes, 0.15, outside=1.5, pushes=False)
+            return Style("annular", (1.0, 0.6 + 0.4 * axes[1], axes[2]), 0.12, outside=1.5, pushes=False)
         return Style("polypoid", axes, 0.15, outside=2.0, pushes=False)
     if site.organ == "kidney" and role != "metastasis" and chance < _EXOPHYTIC:
         return Style(

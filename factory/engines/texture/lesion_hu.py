@@ -56,9 +56,8 @@ _SHARED_SD_HU, _OWN_SD_HU, _ENHANCEMENT_SD = 5.0, 5.0, 0.12
 class Vigour:
     """How the tumours of one patient enhance: vascular or not, and by how much more than the table says."""
 
-    def __init__(self, scene: Scene) -> None:
-        rng = scene.rng("lesions")
-        self._wide = 1.0 + 2.0 * scene.request.randomise
+    def __init__(self, rng: np.random.Generator, randomise: float) -> None:
+        self._wide = 1.0 + 2.0 * randomise
         self._chance = float(rng.random())
         self._shift_hu = self._wide * _SHARED_SD_HU * float(rng.standard_normal())
         self._gain = float(np.exp(self._wide * _ENHANCEMENT_SD * rng.standard_normal()))

@@ -44,7 +44,7 @@ def paint_signs(scene: Scene, lesion: Lesion, region: Region, viable_hu: float) 
         if lesion.form in ("spiculated", None) and lesion.size_mm >= _STRANDS_FROM_MM:
             _spiculate(scene, region, viable_hu, rng)
     elif lesion.organ == "pancreas" and lesion.size_mm >= _DUCT_FROM_MM and chance < _DUCT_SHARE:
-        _dilate_ducts(scene, lesion, rng, bile=other < _DUCT_SHARE)
+        _dilate_ducts(scene, lesion, rng, bile=bool(other < _DUCT_SHARE))
     elif lesion.form == "annular" and lesion.size_mm >= _STRANDING_FROM_MM:
         _strand_fat(scene, region, rng)
 

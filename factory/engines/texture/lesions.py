@@ -65,7 +65,8 @@ def paint_lesions(scene: Scene) -> None:
     """Paint every recorded lesion, last, so that no other tissue shows through."""
     if not scene.masks.lesion_records:
         return
-    boxes, vigour = ndimage.find_objects(scene.masks.lesions, max_label=255), Vigour(scene)
+    boxes = ndimage.find_objects(scene.masks.lesions, max_label=255)
+    vigour = Vigour(scene.rng("lesions"), scene.request.randomise)
     for lesion in scene.masks.lesion_records:
         if tight := boxes[lesion.id - 1]:
             region = _region(scene, lesion, (tight[0], tight[1], tight[2]))
