@@ -205,16 +205,19 @@ def _produce(job: Job, models: Models, watch: _Stopwatch) -> tuple[Arrays, dict[
         "measured": verdict.measured,
         "lesions": verdict.lesions,
         "structures": verdict.structures,
-        "notes": _notes(request, masks),
+        "notes": _notes(request, masks, models.gate),
         "patient_id": masks.patient_id,
         "licence": masks.licence,
     }
 
 
-def _notes(request: Request, masks: Masks) -> dict[str, str]:
-    """What the mask model notes, and the dial where it is not 0."""
-    dial = {"randomise": f"{request.randomise:g}"} if request.randomise else {}
-    return {**masks.notes, **dial}
+def _notes(request: Request, masks: Masks, gate: Mapping[str, Any]) -> dict[str, str]:
+    """What the mask model notes; where the dial is not 0, the dial and what the gate makes of it."""
+    notes = dict(masks.notes)
+    if request.randomise:
+        notes["randomise"] = f"{request.randomise:g}"
+        notes["gate"] = f"margins of intensity x {1 + gate.get('hu_widen', 0.0) * request.randomise:g}"
+    return notes
 
 
 def _blank_record(job: Job, dataset: Dataset) -> CaseRecord:

@@ -141,6 +141,20 @@ def edit(arrays: Arrays, change: Callable[[np.ndarray, np.ndarray, np.ndarray], 
     return Arrays(arrays.grid, ct, anatomy, lesions)
 
 
+def test_margins_of_intensity_grow_with_the_dial_and_still_refuse() -> None:
+    """A liver of 190 HU is beyond the population, one of 400 HU beyond any dial."""
+    request, arrays = patient()
+    liver = arrays.anatomy == structure("liver").id
+
+    def verdict(hu: int, dial: float) -> set[str]:
+        painted = edit(arrays, lambda ct, anatomy, lesions: ct.__setitem__(liver, hu))
+        return codes(assess(replace(request, randomise=dial), painted))
+
+    assert "hu" in verdict(190, 0.0)
+    assert verdict(190, 1.0) == set()
+    assert "hu" in verdict(400, 1.0)
+
+
 ONE = (tumour("liver"),)
 TUMOUR_FAULTS = {
     "shifted to another organ": (ONE, ((SPLEEN, 30),), "tumour-organ"),

@@ -41,6 +41,7 @@ def test_the_dial_reaches_the_engines_the_records_and_a_case_made_again(toy_run:
     run = Run(run.config, lambda: models)
     assert all(outcome.record.notes["randomise"] == "0.25" for outcome in run)
     assert run.dataset.spec.randomise == 0.25
+    assert {record.notes["gate"] for record in run.dataset.records()} == {"margins of intensity x 1"}, "the toy gate"
     assert "| randomise | 0.25 |" in (run.dataset.root / "README.md").read_text()
     record = run.dataset.accepted()[0]
     assert reproduce(run.dataset.root, record.case_id, lambda: models).identical
