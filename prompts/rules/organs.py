@@ -19,7 +19,16 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _BEFORE_PLACE = re.compile(
-    r"\s{0,3}(?:in\s+)?(?:the\s+)?(?:sizes?\s+|dimensions?\s+)?(?:of\s+)?(?:the\s+|both\s+)?", re.IGNORECASE
+    r"\s{0,3}(?:in\s+)?(?:the\s+)?(?:sizes?\s+|dimensions?\s+)?(?:of\s+)?(?:the\s+|both\s+)?(?:(?:abnormal|heterogeneous|homogeneous|fatty|cirrhotic|nodular|multinodular|congested"
+    r"|edematous|polycystic|lobulated|steatotic|bulky|globular|diffusely|abnormally|left|right)[\s,]{1,2}){0,3}",
+    re.IGNORECASE,
+)
+_NOT_SEEN_FOR = re.compile(
+    r"\s(?:is|was|are|were)\snot\s(?:observed|seen|visuali[sz]ed|detected|found|present)\b[^.;:()]{0,90}\(?\s?$"
+)
+_ONLY_HOLDS = re.compile(
+    r"\b(?:mass|lesion|nodule|cyst|metastas[ei]s|tumou?r|node|area|segment)(?:s|es)?\s(?:in|of|within|at)\s(?:the\s)?[\w\s]{0,16}$",
+    re.IGNORECASE,
 )
 _NO_ORGAN = re.compile(
     r"\s{1,2}(?:lymph|nodes?|veins?|artery|arteries|ducts?|hil\w+|fossa|bed|cysts?|vessels?|poles?|segment|mass|tumou?r|lesion|nodules?|parenchyma\w*\s+nod|stone|lobe)\b",
@@ -30,11 +39,14 @@ _LATER = re.compile(
     re.IGNORECASE,
 )
 _AND = re.compile(r"\s(?:and|&)\s(?:the\s)?")
-_PLURAL = re.compile(r"\s(?:are|were|have|appear|both|sizes|dimensions|enlarged|increased)\b")
-_ALONE = re.compile(r"(?:^|[.;:\u2022\"]|\bboth)\s*(?:the\s)?$", re.IGNORECASE)
+_PLURAL = re.compile(r"\s(?:are|were|have|appear|both|sizes|dimensions|enlarged|enlargement|increased)\b")
+_ALONE = re.compile(
+    r"(?:^|[.;:\u2022\"]|\b(?:both|show\w*|mild|moderate|marked|massive|slight|severe))\s*(?:the\s)?$", re.IGNORECASE
+)
 _MAY_GROW = frozenset(
     ("liver", "spleen", "kidney", "pancreas", "adrenal_gland", "heart", "thyroid_gland", "prostate", "uterus")
 )
+_ENDED = re.compile(r"\s?(?:$|[.,;:(]|with\b|in\sa\b)")
 _SIDE = re.compile(r"\b(left|right|bilateral|lt|rt)\b")
 _SIDE_NAMES = {"lt": "left", "rt": "right"}
 
@@ -95,20 +107,25 @@ def _states(part: Clause) -> Iterator[tuple[str, Organ]]:
             continue
         between = part.text[before.end : after.start]
         linked = (_LINK if place is before else _BEFORE_PLACE).fullmatch(between)
+        if kind == "absent" and place is before:
+            linked = linked or _NOT_SEEN_FOR.fullmatch(between)
         if state is before and "in" in between.split() and names.startswith("lung"):
             continue
-        if kind == "grown" and not _SIZED.search(part.text, max(0, before.start - 20), after.end + 20):
+        if kind == "grown" and not _SIZED.search(part.text, max(0, before.start - 45), after.end + 20):
             continue
         if not linked or _NO_ORGAN.match(part.text, place.end):
+            continue
+        if _ONLY_HOLDS.search(part.text, max(0, place.start - 40), place.start):
             continue
         stated = state.text.lower() == "enlarged"  # a prompt's own words may name any structure
         if kind != "absent" and not stated and re.sub(r"_(?:left|right)$", "", names) not in _MAY_GROW:
             continue
         span = (part.start + before.start, part.start + after.end)
         yield kind, Organ(_with_side(part, place, names), span)
-        if place is before and (other := _coordinated(part, place)) is not None:
-            first = part.start + other.start
-            yield kind, Organ(_with_side(part, other, other.means.place or ""), (first, span[1]))
+        other = _coordinated(part, place) if place is before else _joined_after(part, place)
+        if other is not None:
+            ends = part.start + min(before.start, other.start), part.start + max(after.end, other.end)
+            yield kind, Organ(_with_side(part, other, other.means.place or ""), ends)
 
 
 def _coordinated(part: Clause, place: Mention) -> Mention | None:
@@ -121,6 +138,16 @@ def _coordinated(part: Clause, place: Mention) -> Mention | None:
     before = part.text[: joined[-1].start]
     linked = _AND.fullmatch(part.text, joined[-1].end, place.start) is not None
     return joined[-1] if linked and _ALONE.search(before) else None
+
+
+def _joined_after(part: Clause, place: Mention) -> Mention | None:
+    """The place that "and" joins to one before which a state stands, at the end of a clause ("enlarged liver and spleen")."""
+    joined = [m for m in part.mentions if m.means.place is not None and m.start > place.end]
+    if not joined or joined[0].means.tumour or not joined[0].means.place or joined[0].means.place == "?":
+        return None
+    known = re.sub(r"_(?:left|right)$", "", joined[0].means.place) in _MAY_GROW
+    ended = _ENDED.match(part.text, joined[0].end)
+    return joined[0] if known and ended and _AND.fullmatch(part.text, place.end, joined[0].start) else None
 
 
 def _refused(part: Clause, state: Mention) -> bool:

@@ -26,11 +26,14 @@ _NOT_AFTER = re.compile(
     re.IGNORECASE,
 )
 _NOT_BEFORE = re.compile(
-    r"(?:dilat\w+|disten\w+)\s(?:(?:of|up|to|measuring|about|approximately|bowel|loops?|duct)\s){0,3}$|(?:slice|section|thickness|interval|collimation|reconstruct\w*|every|height|tall|scale\s+bar|bar|margin|distance|pitch|isotropic|increment|short\s+axis|wall|volume|suv\w*)"
+    r"(?:slice|section|thickness|interval|collimation|reconstruct\w*|every|height|tall|scale\s+bar|bar|margin|distance|pitch|isotropic|increment|short\s+axis|wall|volume|suv\w*)"
     r"\W{0,4}(?:of|=|:|was|is|at|approximately|about|up\s+to)?\s{0,3}$"
     r"|(?:previous(?:ly)?|prior|earlier|formerly|initial(?:ly)?|old|compared\s+(?:to|with)|increased\s+from|decreased\s+from|grown\s+from|reduced\s+from|from|was)\W{0,4}"
     r"(?:(?:of|=|:|was|is|at|measured|measuring|it|size|scan|the|ct|examination|mass|on|in|approximately|about)\W{1,3}){0,4}$",
     re.IGNORECASE,
+)
+_DILATED = re.compile(
+    r"\b(?:dilat|disten)\w+\s(?:(?:of|up|to|measuring|about|approximately|bowel|loops?|duct)\s){0,3}$"
 )
 _WAS_SIZE = re.compile(
     r"(?:size|diameter|dimensions?|mass|tumou?r|lesion)\s+(?:was|of\s+\w+\s+was)\W{0,3}(?:approximately|about)?\s{0,3}$"
@@ -133,7 +136,11 @@ def _sizes(part: Clause) -> Iterator[_Size]:
     for found in _SIZE.finditer(text):
         quantities = _QUANTITY.findall(found["numbers"])
         unit = found["unit"] or next((unit for _, unit in reversed(quantities) if unit), "")
-        if not unit or _NOT_AFTER.match(text, found.end()):
+        if (
+            not unit
+            or _NOT_AFTER.match(text, found.end())
+            or _DILATED.search(text, max(0, found.start() - 50), found.start())
+        ):
             continue
         if _is_prior(text, found.start()):
             if not _GROWN.search(found["numbers"]):

@@ -43,7 +43,9 @@ _VENOUS_BEFORE = re.compile(r"(?:portal|venous|delayed)[\s-]phase\W{1,3}$", re.I
 _VENOUS_AFTER = re.compile(r"[\s,:(\u2013-]{1,4}(?:portal|venous|delayed|late)[\s-](?:venous\s)?phase", re.IGNORECASE)
 _SYSTEMIC = re.compile(r"aort|coronar|carotid|renal arter|mesenteric|iliac|femoral|celiac|coeliac|subclavian")
 _LACKING = re.compile(r"\b(?:no|lack\sof|absence\sof)\s(?:available\s|obtained\s|separate\s)?$", re.IGNORECASE)
-_ARTERY = re.compile(r"arter(?!ial[\s-]phase)|\b(?:a{3}|evar|sma|ica|lad|rca)\b")
+_ARTERY = re.compile(
+    r"arter(?!ial[\s-]phase)|dissect|aneurysm(?!al)|endoleak|stent[\s-]graft|\blimbs?\b|extremit|intracranial|\b(?:a{3}|evar|sma|ica|lad|rca)\b"
+)
 _NOT_MADE = re.compile(
     r"[^,;.]{0,40}\b(?:was|were)\snot\s(?:obtained|acquired|performed|made|done|available)\b", re.IGNORECASE
 )
@@ -89,7 +91,9 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
         found += _delays(draft.text)
     kinds = {phase for phase, _ in found}
     stated = kinds & set(PHASES)
-    if len(stated) != 1 or "several" in kinds or {"native", "enhanced"} <= kinds:
+    if len(stated) != 1 or "several" in kinds or ("native" in kinds and kinds & {"enhanced", "early"}):
+        return
+    if "early" in kinds and not stated & {"arterial", "native"}:
         return
     phase = stated.pop()
     draft.state("study.contrast_phase", phase, next(span for name, span in found if name == phase))
