@@ -5,6 +5,8 @@ gets its volume by its calibre. The small bowel winds through what room the othe
 chain of points of the free space, ordered so that neighbours follow each other.
 """
 
+import math
+
 import numpy as np
 from jaxtyping import Float64
 from scipy.ndimage import distance_transform_edt
@@ -12,6 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from factory.engines.phantom.body import Torso
 from factory.engines.phantom.canvas import SOFT, Canvas
 from factory.engines.phantom.curves import Tube, centreline, tube
+from factory.engines.phantom.detour import around
 from factory.engines.phantom.pancreas import head_shift
 from factory.engines.phantom.population import Build
 from factory.engines.phantom.space import Space
@@ -36,6 +39,8 @@ _HAUSTRA_MM = {"colon_ascending": 30.0, "colon_transverse": 27.0, "colon_descend
 _DUODENUM = [(-24, -62, -16, 9), (-38, -58, -10, 12), (-50, -42, -14, 12.5), (-53, -32, -42, 12), (-46, -32, -68, 12),
              (-22, -40, -80, 11.5), (4, -46, -77, 11), (26, -40, -64, 11), (34, -42, -44, 11)]  # fmt: skip
 _SOLID = ("liver", "spleen", "stomach", "pancreas", "gallbladder", "kidney_left", "kidney_right", "duodenum")
+_KEPT = (*_SOLID, "urinary_bladder", "uterus", "prostate", "aorta", "inferior_vena_cava", "iliac_artery_left",
+         "iliac_artery_right", "iliac_vena_left", "iliac_vena_right", "hip_left", "hip_right", "sacrum")  # fmt: skip
 _STEP_MM = 4.0
 _CALIBRE_MM = 13.0
 
@@ -116,27 +121,39 @@ def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int
 
 def paint_colon(canvas: Canvas, torso: Torso) -> None:
     """Paint the five segments of the colon as one connected, haustrated tube."""
+    if canvas.solving:
+        _lay_colon(canvas, torso)
+    organs = (*_SOLID, "uterus", "urinary_bladder", "iliopsoas_left", "iliopsoas_right")
+    for name in COLON:
+        route = canvas.routes[name]
+        canvas.draw(name, [route], (*SOFT, "uterus") if name in ("colon_sigmoid", "rectum") else ("visceral_fat",))
+        # where neighbours leave no room it is narrow, and goes through
+        narrow = Tube(route.points_mm, np.minimum(0.5 * route.radii_mm, 8.0))
+        canvas.draw(name, [narrow], (*SOFT, *organs))
+
+
+def _lay_colon(canvas: Canvas, torso: Torso) -> None:
+    """Lead the colon around what is painted; its segments share their ends."""
     build = canvas.space.build
     controls, counts = _colon_rows(canvas.space)
     owner = np.repeat(np.arange(len(counts)), list(counts.values())).astype(float)
     line = centreline(np.column_stack([controls, owner]), _STEP_MM)
     segment = np.clip(np.rint(line[:, 4]), 0, len(counts) - 1).astype(int)
-    around = ("visceral_fat", *_SOLID, "uterus", "iliopsoas_left", "iliopsoas_right")
     line[:, :3] = torso.inward(line[:, :3], np.minimum(line[:, 3], 24.0) + 1.0)
+    clear = np.where(line[:, 4] < 3.4, np.minimum(0.6 * line[:, 3], 10.0), -99.0)  # the rectum has its place
+    line[:, :3] = around(canvas, line[:, :3], clear, _KEPT)
+    line[:, :3] = torso.inward(line[:, :3], np.minimum(0.8 * line[:, 3], 18.0))
     for index, name in enumerate(COLON):
         where = np.flatnonzero(segment == index)
         where = np.arange(where[0], min(where[-1] + 2, len(line)))
         route = Tube(line[where, :3], line[where, 3])
-        route = _of_volume(route, build.volumes_ml[name] * (1.1 if name == "rectum" else 0.88))
+        route = _of_volume(route, build.volumes_ml[name] * (1.1 if name == "rectum" else 0.95))
         along = np.arange(len(where)) * _STEP_MM
         pitch = _HAUSTRA_MM.get(name)
-        waves = 1.0 if pitch is None else 1 + 0.13 * np.cos(2 * np.pi * along / pitch + index)
-        slow = 1 + 0.12 * np.sin(2 * np.pi * along / 170 + 3 * build.lean["gas"] + index)
-        over = (*around, *SOFT) if name in ("colon_sigmoid", "rectum") else around
-        whole = Tube(route.points_mm, route.radii_mm * waves * slow)
-        narrow = Tube(route.points_mm, 0.5 * route.radii_mm)  # neighbours squeeze it and it goes through
-        canvas.draw(name, [whole], (*SOFT, "uterus") if len(over) > len(around) else ("visceral_fat",))
-        canvas.draw(name, [narrow], over)
+        deep = 0.13 * math.exp(0.35 * build.variants.trait("haustra"))
+        waves = 1.0 if pitch is None else 1 + min(deep, 0.26) * np.cos(2 * np.pi * along / pitch + index)
+        slow = 1 + 0.16 * np.sin(2 * np.pi * along / 170 + 3 * build.lean["gas"] + index)
+        canvas.routes[name] = Tube(route.points_mm, route.radii_mm * waves * slow)
 
 
 def paint_small_bowel(canvas: Canvas) -> None:
