@@ -4,11 +4,15 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tqdm import tqdm
+
+from downstream.cli_transfer import BuildRequest, show_progress
+from downstream.cli_transfer import app as transfer_app
 
 if TYPE_CHECKING:  # the commands import what they need: numpy, zarr and matplotlib take a second
     from downstream.alignment import AlignmentSummary
@@ -16,11 +20,12 @@ if TYPE_CHECKING:  # the commands import what they need: numpy, zarr and matplot
     from downstream.nnunet import NnunetResult
     from downstream.preview import Preview
 
-__all__ = ["app", "bench_app", "export_app"]
+__all__ = ["BuildRequest", "app", "bench_app", "export_app"]
 
 app = typer.Typer()
 export_app = typer.Typer(help="Write a dataset in the layout of another tool.", no_args_is_help=True)
 bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
+bench_app.registered_commands += transfer_app.registered_commands
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]
@@ -91,13 +96,7 @@ def bench_nnunet(  # one parameter per option
 
     options = NnunetOptions(plan, fold, epochs, iterations, seed, device, workers, augmenters)
     with tqdm(unit="", disable=_quiet(as_json), bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}") as bar:
-
-        def advance(stage: str, done: int, total: int) -> None:
-            bar.set_description_str(stage, refresh=False)
-            bar.n, bar.total = done, total
-            bar.refresh()
-
-        result = run_nnunet(folder, out or Path("runs") / folder.name, options, advance)
+        result = run_nnunet(folder, out or Path("runs") / folder.name, options, partial(show_progress, bar))
     _print(result, as_json, _bench_text)
 
 

@@ -7,11 +7,7 @@ sliding window, with 4 stages of 8 to 64 features.
 """
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,13 +15,13 @@ from typing import Any
 
 from downstream.metrics import CaseScore, LabelSummary, mean_dice, summarise
 from downstream.nnunet_layout import require_nnunet
+from downstream.nnunet_process import environment, run_module
 from downstream.pairs import writing
 from manifests.errors import (
     FileFormatError,
     InvalidValueError,
     LocationError,
     UnknownNameError,
-    WorkerError,
 )
 
 __all__ = ["PLANS", "NnunetOptions", "NnunetResult", "run_nnunet"]
@@ -131,7 +127,11 @@ def run_nnunet(
             (out / name).mkdir(parents=True)
         job = {"folder": str(folder.resolve()), "plan": PLANS[options.plan], "options": asdict(options)}
         (out / _JOB).write_text(json.dumps(job, indent=2) + "\n", encoding="utf-8")
-    _run_job(folder, out, options, on_progress or (lambda *_: None))
+    (out / "log.txt").unlink(missing_ok=True)
+    variables = environment(folder.parent, out, options.workers)
+    run_module(
+        "downstream.nnunet_job", [str(out.resolve())], variables, out / "log.txt", on_progress or (lambda *_: None)
+    )
     raw = json.loads((out / "predictions" / "scores.json").read_text(encoding="utf-8"))
     result = NnunetResult(folder.name, options, tuple(_score(row) for row in raw["scores"]), raw["facts"])
     with writing(out):
@@ -173,59 +173,6 @@ def _folds(folder: Path) -> int:
         ) from error
     except ValueError as error:
         raise FileFormatError(str(folder), got=str(error), need="valid JSON", do="Export it again.") from error
-
-
-def _run_job(folder: Path, out: Path, options: NnunetOptions, on_progress: Callable[[str, int, int], object]) -> None:
-    command = [sys.executable, "-m", "downstream.nnunet_job", str(out.resolve())]
-    environment = os.environ | _environment(folder, out, options)
-    last = ""
-    with (
-        (out / "log.txt").open("w", encoding="utf-8") as log,
-        subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        ) as process,
-    ):
-        assert process.stdout
-        try:
-            for line in process.stdout:
-                log.write(line)
-                log.flush()
-                last = line.strip() or last
-                if line.startswith("@progress "):
-                    _, stage, done, total = line.split()
-                    on_progress(stage, int(done), int(total))
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)  # its worker processes, too
-            raise
-    if process.returncode:
-        raise WorkerError(
-            f"nnU-Net on {folder.name}",
-            got=f"exit {process.returncode}: {last[:300]}",
-            need="exit 0",
-            do=f"Read {out / 'log.txt'}.",
-        )
-
-
-def _environment(folder: Path, out: Path, options: NnunetOptions) -> dict[str, str]:
-    root = Path(__file__).parent
-    paths = [str(root.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        "nnUNet_raw": str(folder.resolve().parent),
-        "nnUNet_preprocessed": str((out / "preprocessed").resolve()),
-        "nnUNet_results": str((out / "results").resolve()),
-        "nnUNet_extTrainer": str(root / "trainers"),
-        "nnUNet_compile": "f",
-        "nnUNet_def_n_proc": str(options.workers),
-        "OMP_NUM_THREADS": str(os.cpu_count() or 1),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 def _score(row: dict[str, Any]) -> CaseScore:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from downstream.metrics import score_case
+from downstream.nnunet_process import end_with_parent, tell
 from manifests.identity import content_hash
 
 __all__ = ["main", "shrink_plan"]
@@ -95,11 +96,11 @@ def _plan(job: _Job) -> None:
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments
 
     os.environ.update(nnUNet_n_proc_DA="1")  # the planner takes it for a number of threads and fails on 0
-    _tell("prepare", 0, 3)
+    tell("prepare", 0, 3)
     extract_fingerprints([job.number], num_processes=job.options["workers"], check_dataset_integrity=False)
-    _tell("prepare", 1, 3)
+    tell("prepare", 1, 3)
     name = plan_experiments([job.number], experiment_planner_class_name=job.plan["planner"])
-    _tell("prepare", 2, 3)
+    tell("prepare", 2, 3)
     plan = json.loads((job.preprocessed / f"{name}.json").read_text(encoding="utf-8"))
     dials = {key: job.options[key] for key in ("epochs", "iterations", "seed")}
     dials |= {"val_iterations": 5, "learning_rate": job.plan["learning_rate"]}
@@ -112,13 +113,13 @@ def _preprocess(job: _Job) -> None:
 
     workers = [job.options["workers"]]
     preprocess([job.number], _PLANS_NAME, configurations=[_CONFIGURATION], num_processes=workers)
-    _tell("prepare", 3, 3)
+    tell("prepare", 3, 3)
 
 
 def _train(job: _Job) -> None:
     """Train with our class itself: nnU-Net's search by name imports all its trainers, and with them torchvision."""
     trainer = _trainer(job)
-    _tell("train", 0, job.options["epochs"])
+    tell("train", 0, job.options["epochs"])
     trainer.run_training()
 
 
@@ -160,10 +161,10 @@ def _predict(job: _Job) -> None:
     )
     cases = job.split()["val"]
     for number, case in enumerate(cases):
-        _tell("predict", number, len(cases))
+        tell("predict", number, len(cases))
         image, target = job.folder / "imagesTr" / f"{case}_0000.nii.gz", job.out / "predictions" / case
         predictor.predict_from_files_sequential([[str(image)]], [str(target)])
-    _tell("predict", len(cases), len(cases))
+    tell("predict", len(cases), len(cases))
 
 
 def _scores(job: _Job) -> list[dict[str, Any]]:
@@ -190,10 +191,6 @@ def _facts(job: _Job) -> dict[str, Any]:
     }
 
 
-def _tell(stage: str, done: int, total: int) -> None:
-    sys.stdout.write(f"@progress {stage} {done} {total}\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
+    end_with_parent()
     main(Path(sys.argv[1]))

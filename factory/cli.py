@@ -22,9 +22,12 @@ import typer
 import downstream.cli
 import manifests.cli
 import prompts.cli
-from manifests.errors import FactoryError, InvalidValueError
+from manifests.errors import FactoryError, InvalidValueError, WorkerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from downstream.cli import BuildRequest
     from factory.run import Run, RunReport
 
 __all__ = ["app", "main"]
@@ -213,10 +216,45 @@ def engines_command(as_json: _Json = False) -> None:
             typer.echo(f"{kind}: {', '.join(names)}")
 
 
+def _build_for_transfer(request: "BuildRequest") -> "Callable[[bool], None]":
+    """Check what `factory bench transfer` wants built; what is returned builds it, or the rest of it.
+
+    Raises:
+        InputError: for a request that no build could satisfy.
+        WorkerError: from the call, if not all cases came out.
+    """
+    from factory.config import BuildConfig, WorkerConfig
+    from factory.config import preset as find_preset
+
+    config = BuildConfig(
+        out=request.out,
+        n=request.n,
+        preset=find_preset(request.preset),
+        seed=request.seed,
+        randomise=request.randomise,
+        workers=WorkerConfig(count=request.workers),
+    )
+
+    def build(quiet: bool) -> None:
+        from factory.run import Run
+
+        run = Run(config)
+        _drive(run, quiet=quiet)
+        report = run.report()
+        if not report.complete:
+            raise WorkerError(
+                f"dataset {config.out}",
+                got=f"{report.accepted} of {report.requested} cases ({report.ended})",
+                need="all of them",
+                do="Run the same command again, or ask for fewer with --n.",
+            )
+
+    return build
+
+
 app.registered_commands += [*manifests.cli.app.registered_commands, *downstream.cli.app.registered_commands]
 app.add_typer(prompts.cli.app, name="prompts")
 app.add_typer(downstream.cli.export_app, name="export")
-app.add_typer(downstream.cli.bench_app, name="bench")
 app.add_typer(downstream.cli.bench_app, name="bench")
 
 
@@ -224,7 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app(args=arguments)
+        app(args=arguments, obj=_build_for_transfer)
     except FactoryError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

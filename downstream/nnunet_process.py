@@ -1,0 +1,103 @@
+"""nnU-Net in a process of its own: it starts workers, reads its folders from the environment, and prints.
+
+Lines that start with `@progress` come back as calls; all lines go to a log.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from manifests.errors import WorkerError
+
+__all__ = ["Progress", "end_with_parent", "environment", "run_module", "tell"]
+
+Progress = Callable[[str, int, int], object]
+"""Called with a stage, what is done of it, and the total."""
+
+
+def environment(raw: Path, out: Path, workers: int) -> dict[str, str]:
+    """Variables that nnU-Net reads: its three folders (`preprocessed` and `results` lie in `out`), processes, threads."""
+    root = Path(__file__).parent
+    paths = [str(root.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "nnUNet_raw": str(raw.resolve()),
+        "nnUNet_preprocessed": str((out / "preprocessed").resolve()),
+        "nnUNet_results": str((out / "results").resolve()),
+        "nnUNet_extTrainer": str(root / "trainers"),
+        "nnUNet_compile": "f",
+        "nnUNet_def_n_proc": str(workers),
+        "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def tell(stage: str, done: int, total: int) -> None:
+    """Say from inside the process how far it is."""
+    sys.stdout.write(f"@progress {stage} {done} {total}\n")
+    sys.stdout.flush()
+
+
+def end_with_parent() -> None:
+    """End this process and its workers when the calling process is gone, however it ended.
+
+    A killed parent cannot tell, but the pipe to our standard input closes with it.
+    """
+
+    def wait() -> None:
+        while os.read(0, 1):  # not sys.stdin, whose lock would abort the interpreter at its end
+            pass
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def run_module(
+    module: str, arguments: Sequence[str], variables: dict[str, str], log: Path, on_progress: Progress
+) -> None:
+    """Run a Python module to its end; an interruption ends it and its workers.
+
+    Args:
+        module: run as `python -m module arguments`.
+        arguments: its arguments.
+        variables: added to the environment.
+        log: where all it prints is added.
+        on_progress: gets what the module tells.
+
+    Raises:
+        WorkerError: if it fails; the message has its last line.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    last = ""
+    with (
+        log.open("a", encoding="utf-8") as file,
+        subprocess.Popen(
+            command,
+            env=os.environ | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                last = line.strip() or last
+                if line.startswith("@progress "):
+                    _, stage, done, total = line.split()
+                    on_progress(stage, int(done), int(total))
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)  # its worker processes, too
+            raise
+    if process.returncode:
+        got = f"exit {process.returncode}: {last[:300]}"
+        raise WorkerError(f"nnU-Net, {module}", got=got, need="exit 0", do=f"Read {log}.")

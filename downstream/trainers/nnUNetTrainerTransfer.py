@@ -1,0 +1,122 @@
+# ruff: noqa: N999  nnU-Net names modules like classes
+"""The trainer behind `downstream.transfer`: nnU-Net's network, loss and checkpoints, on a CPU as fast as it gets.
+
+What differs from nnU-Net's: patches come from memory and by number (`batches.py`), so that an interrupted training goes on
+exactly where it stood; steps are counted one by one; nothing is mirrored; on a CPU arrays are kept channels last, which is 2 to 4 times
+faster there, and bfloat16 is used where the processor multiplies it (AMX or AVX512-BF16), which nnU-Net does on GPUs alone.
+Dials come with the plan (`plans["factory_training"]`).
+"""
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from downstream.trainers.batches import Batches, Case
+
+__all__ = ["autocast_cpu", "nnUNetTrainerTransfer"]
+
+_CHECKPOINT_STEPS = 25
+_CLIP = 12.0  # norm of the gradient, as in nnU-Net
+_POWER = 0.9  # of the fall of the learning rate, as in nnU-Net
+
+
+def autocast_cpu(device: torch.device) -> AbstractContextManager[Any]:
+    """Compute in bfloat16 on a CPU that has instructions for it; elsewhere nothing changes."""
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    if device.type == "cpu" and any(probe() for probe in probes if probe):
+        bfloat: AbstractContextManager[Any] = torch.autocast("cpu", dtype=torch.bfloat16)
+        return bfloat
+    return nullcontext()
+
+
+class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801  nnU-Net's naming
+    """nnU-Net's trainer with its loop unrolled to single steps that can be resumed."""
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008  nnU-Net's signature
+    ) -> None:
+        self.dials = plans["factory_training"]
+        torch.manual_seed(self.dials["seed"])
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.initial_lr = self.dials["learning_rate"]
+        self.num_epochs = self.dials["iterations"]  # an epoch is one step here
+        self.inference_allowed_mirroring_axes = None
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, None]:
+        """AdamW, or nnU-Net's SGD; the rate is set at each step."""
+        parameters = self.network.parameters()
+        if self.dials["optimiser"] == "sgd":
+            return super().configure_optimizers()[0], None
+        return torch.optim.AdamW(parameters, lr=self.initial_lr, weight_decay=self.weight_decay), None
+
+    def initialize(self) -> None:
+        """Lay the network out for the device."""
+        super().initialize()
+        if self.device.type == "cpu":
+            self.network.to(memory_format=torch.channels_last_3d)  # in place
+
+    def run_training(self) -> None:
+        """Train from the first step or from the last checkpoint; leaves `checkpoint_final.pth`."""
+        self.initialize() if not self.was_initialized else None
+        folder = Path(self.output_folder)
+        latest = folder / "checkpoint_latest.pth"
+        if latest.is_file():
+            self.load_checkpoint(str(latest))
+        batches = self._batches()
+        self.network.train()
+        losses: list[float] = []
+        first: int = self.current_epoch  # type: ignore[has-type]
+        for step in range(first, self.num_epochs):
+            self.optimizer.param_groups[0]["lr"] = self.initial_lr * (1 - step / self.num_epochs) ** _POWER
+            losses.append(self._step(*batches[step]))
+            self.current_epoch = step
+            if (step + 1) % _CHECKPOINT_STEPS == 0 or step + 1 == self.num_epochs:
+                self._keep(latest, losses)
+                losses = []
+        latest.replace(folder / "checkpoint_final.pth")
+
+    def _batches(self) -> Batches:
+        names, _ = self.do_split()
+        dataset, _ = self.get_tr_and_val_datasets()
+        cases = (Case.load(dataset, name) for name in sorted(names))
+        size = self.configuration_manager.patch_size
+        return Batches(cases, size, self.batch_size, self.dials["seed"], self.device)
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+        if self.device.type != "cpu":
+            step: dict[str, Any] = self.train_step({"data": images, "target": self._targets(labels)})
+            return float(step["loss"])
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast_cpu(self.device):
+            output = self.network(images.contiguous(memory_format=torch.channels_last_3d))
+        loss = self.loss([one.float() for one in output], self._targets(labels))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def _targets(self, labels: torch.Tensor) -> list[torch.Tensor]:
+        """Labels at each resolution of the deep supervision."""
+        scales = self._get_deep_supervision_scales()
+        sizes = [tuple(round(n * s) for n, s in zip(labels.shape[2:], scale, strict=True)) for scale in scales]
+        return [torch.nn.functional.interpolate(labels, size=size, mode="nearest-exact") for size in sizes]
+
+    def _keep(self, path: Path, losses: list[float]) -> None:
+        """Write a checkpoint in one move, then tell the calling process."""
+        partial = path.with_suffix(".partial")
+        self.save_checkpoint(str(partial))
+        partial.replace(path)
+        done = self.current_epoch + 1
+        with Path(self.output_folder, "loss.csv").open("a", encoding="utf-8") as file:
+            file.write(f"{done},{sum(losses) / len(losses):.4f}\n")
+        sys.stdout.write(f"@progress train {done} {self.num_epochs}\n")
+        sys.stdout.flush()

@@ -1,0 +1,97 @@
+"""Sizes of network and training for `downstream.transfer`: what a CPU does within an hour, and what a GPU is for.
+
+nnU-Net's own planner measures the data; a plan then sets the spacing and, where it has `features`, replaces
+the network of nnU-Net's `3d_fullres` configuration by a smaller one of the same kind.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any
+
+from manifests.errors import UnknownNameError
+
+__all__ = ["PLANS", "TransferPlan", "transfer_plan"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPlan:
+    """One size.
+
+    Attributes:
+        purpose: for whom.
+        spacing_mm: isotropic spacing that the network works at.
+        iterations: training steps.
+        learning_rate: at the start; it falls to 0 by nnU-Net's polynomial.
+        optimiser: "adamw", or "sgd" as nnU-Net has it, with Nesterov momentum of 0.99.
+        features: channels of each resolution; empty for nnU-Net's own network.
+        convolutions: convolutions of each resolution in the encoder; the decoder has as many, the lowest left out.
+        patch_zyx: voxels of a training patch; empty for nnU-Net's own. Divisible by 2^(resolutions - 1).
+        batch: patches of a step; 0 for nnU-Net's own.
+        preset: resolution to build synthetic cases at.
+    """
+
+    purpose: str
+    spacing_mm: float
+    iterations: int
+    learning_rate: float
+    optimiser: str = "adamw"
+    features: tuple[int, ...] = ()
+    convolutions: tuple[int, ...] = ()
+    patch_zyx: tuple[int, ...] = ()
+    batch: int = 0
+    preset: str = "demo"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+PLANS: Mapping[str, TransferPlan] = MappingProxyType(
+    {
+        "tiny": TransferPlan(
+            purpose="tests",
+            spacing_mm=8.0,
+            iterations=30,
+            learning_rate=5e-3,
+            features=(8, 16, 32),
+            convolutions=(1, 1, 1),
+            patch_zyx=(32, 32, 32),
+            batch=2,
+            preset="tiny",
+        ),
+        "nano": TransferPlan(
+            purpose="2 cores of a CPU, within an hour",
+            spacing_mm=4.0,
+            iterations=1200,
+            learning_rate=3e-3,
+            features=(16, 32, 64, 128, 160),
+            convolutions=(1, 2, 2, 2, 2),
+            patch_zyx=(64, 64, 80),
+            batch=2,
+        ),
+        "full": TransferPlan(
+            purpose="a GPU with 12 GB or more, a day",
+            spacing_mm=1.5,
+            iterations=125_000,
+            learning_rate=1e-2,
+            optimiser="sgd",
+            preset="full",
+        ),
+    }
+)
+"""Plans by name."""
+
+
+def transfer_plan(name: str) -> TransferPlan:
+    """Look a plan up.
+
+    Raises:
+        UnknownNameError: listing the plans there are.
+    """
+    try:
+        return PLANS[name]
+    except KeyError:
+        raise UnknownNameError(
+            "--plan", got=repr(name), need=f"one of {', '.join(PLANS)}", do="Choose a plan."
+        ) from None
