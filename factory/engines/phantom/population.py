@@ -27,8 +27,8 @@ _MOVABLE = (
     "thyroid_gland", "portal_vein_and_splenic_vein", "inferior_vena_cava", "shoulder",
 )  # fmt: skip
 # residuals of single organs, on top of what breath and drift move together; chosen
-_SPREAD_MM = {"liver": 4.0, "stomach": 8.0, "colon_transverse": 14.0, "colon_sigmoid": 12.0, "kidney_left": 5.0,
-              "kidney_right": 5.0, "dome": 5.0, "spleen": 6.0, "lung_fissure": 8.0, "gallbladder": 6.0,
+_SPREAD_MM = {"liver": 4.0, "stomach": 8.0, "colon_transverse": 14.0, "colon_sigmoid": 12.0, "kidney_left": 7.0,
+              "kidney_right": 7.0, "dome": 5.0, "spleen": 6.0, "lung_fissure": 8.0, "gallbladder": 6.0,
               "pancreas": 5.0, "heart": 5.0, "urinary_bladder": 5.0, "colon_ascending": 8.0, "colon_descending": 6.0,
               "aorta": 2.0, "inferior_vena_cava": 1.5, "trachea": 2.0, "esophagus": 2.0, "shoulder": 8.0}  # fmt: skip
 _FACTORS = (
