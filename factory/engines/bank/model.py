@@ -19,7 +19,7 @@ from factory.engines.bank.resemblance import LATTICE, alike, canonical, log_volu
 from factory.engines.bank.sources import Source, open_sources
 from factory.engines.bank.surrounding import BACKGROUND, surround
 from factory.engines.base import MaskModel, Masks, Request
-from factory.engines.lesions import place_lesions
+from factory.engines.lesions import lesion_notes, place_lesions
 from manifests.anatomy import group, structures
 from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
@@ -64,7 +64,7 @@ class Bank(MaskModel):
         background = BACKGROUND.identity
         self.identity: Mapping[str, str] = {
             "name": "bank",
-            "version": "1",
+            "version": "2",
             "bank": content,
             "sources": "real" if self._dataset.spec.from_patients else "synthetic",
             "background": f"{background['name']} {background['version']}",
@@ -101,6 +101,7 @@ class Bank(MaskModel):
             "source_case": source.case_id,
             "coverage": f"{seen:.2f}",
             **self._resemblance(drawn, request.grid, source),
+            **lesion_notes(records),
         }
         return Masks(anatomy, lesions, records, notes, source.patient_id, source.licence)
 

@@ -4,6 +4,6 @@
 gate, which measures the stored arrays anew.
 """
 
-from factory.engines.lesions.placing import place_lesions
+from factory.engines.lesions.placing import lesion_notes, place_lesions
 
-__all__ = ["place_lesions"]
+__all__ = ["lesion_notes", "place_lesions"]

@@ -1,7 +1,7 @@
 """Placing every tumour of a subject, the largest first, and writing the record of each instance."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
 from prompts.schema import Tumour
 
-__all__ = ["place_lesions"]
+__all__ = ["lesion_notes", "place_lesions"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,12 @@ def place_lesions(
         return _attempt(anatomy, request, rng, reserve=False)
     except InvalidValueError:
         return _attempt(anatomy, request, rng, reserve=True)
+
+
+def lesion_notes(records: Sequence[Lesion]) -> dict[str, str]:
+    """What was drawn and no gate can measure: kind, form and role of each lesion, as one note; none without lesions."""
+    drawn = [f"{record.id} {record.site} {record.kind} {record.form} {record.role}" for record in records]
+    return {"lesions_drawn": "; ".join(drawn)} if drawn else {}
 
 
 def _attempt(

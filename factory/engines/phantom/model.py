@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from factory.engines.base import MaskModel, Masks, Request
-from factory.engines.lesions import place_lesions
+from factory.engines.lesions import lesion_notes, place_lesions
 from factory.engines.phantom.abdomen import paint_abdomen
 from factory.engines.phantom.body import Torso, paint_layers
 from factory.engines.phantom.bowel import paint_colon, paint_duodenum, paint_small_bowel
@@ -48,7 +48,7 @@ class Phantom(MaskModel):
             anatomy,
             lesions,
             records,
-            variant_notes(variants, build.findings),
+            {**variant_notes(variants, build.findings), **lesion_notes(records)},
             absent=variants.removed,
             enlarged=variants.enlarged,
         )

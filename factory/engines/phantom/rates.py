@@ -36,7 +36,7 @@ def _always(chance: float) -> Chance:
     return lambda _age, _female: chance
 
 
-def _ramp(age: float, start: float, stop: float) -> float:
+def _ramp(age: float, start: int, stop: int) -> float:
     """From 0 at one age to 1 at another."""
     return min(max((age - start) / (stop - start), 0.0), 1.0)
 
