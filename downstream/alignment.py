@@ -24,6 +24,8 @@ from manifests.errors import InvalidValueError
 
 __all__ = ["AlignmentSummary", "CaseAlignment", "MeasuredTumour", "Rate", "align", "measure_tumours", "summarise"]
 
+_SPREAD = ("liver", "lung", "adrenal_gland")
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTumour:
@@ -120,6 +122,7 @@ def align(dataset: Dataset) -> Iterator[CaseAlignment]:
 
 def _compare(record: CaseRecord, measured: tuple[MeasuredTumour, ...]) -> CaseAlignment:
     asked = record.drawn.tumours
+    measured = _without_spread(record, measured)
     want, have = Counter[str](), Counter(tumour.site for tumour in measured)
     for tumour in asked:
         want[str(tumour.site)] += tumour.count or 1
@@ -136,6 +139,14 @@ def _compare(record: CaseRecord, measured: tuple[MeasuredTumour, ...]) -> CaseAl
         asked=want.total(),
         measured=len(measured),
     )
+
+
+def _without_spread(record: CaseRecord, measured: tuple[MeasuredTumour, ...]) -> tuple[MeasuredTumour, ...]:
+    """Leave out the metastases of a prompt that states M1: lesions of liver, lungs and adrenal glands at other sites."""
+    if not any((tumour.m_stage or "").startswith("M1") for tumour in record.requested.tumours):
+        return measured
+    sites = {tumour.site for tumour in record.drawn.tumours}
+    return tuple(tumour for tumour in measured if tumour.site in sites or tumour.organ not in _SPREAD)
 
 
 def _holds(requested: tuple[TumourAttributes, ...], sites: set[str]) -> bool:

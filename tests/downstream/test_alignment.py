@@ -117,3 +117,13 @@ def test_summary_counts_and_bounds(dataset: Dataset) -> None:
 def test_dataset_without_cases_is_refused(dataset: Dataset) -> None:
     with pytest.raises(InvalidValueError, match="no delivered case"):
         list(align(dataset))
+
+
+@pytest.mark.parametrize(("m_stage", "right"), [("M1", True), ("M0", False), (None, False)])
+def test_metastases_of_a_stated_m1_are_no_tumours_too_many(dataset, m_stage, right):
+    """A lesion of the liver beside the asked one of the sigmoid."""
+    asked = TumourAttributes(organ="colon", site="colon_sigmoid", count=1, size_mm=5.657, m_stage=m_stage)
+    deliver(dataset, volumes(box(2, 4, 8), box(2, 4, 2)), asked, asked)
+    (found,) = align(dataset)
+    assert (found.organ, found.site, found.count) == (right, right, right)
+    assert found.size_error_mm == pytest.approx([0.0], abs=1e-3)
