@@ -7,6 +7,7 @@ reach it, and remembers that level; on any other grid it uses the level it is to
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
@@ -14,8 +15,9 @@ from scipy import ndimage
 
 from factory.engines.phantom.cones import Cones
 from factory.engines.phantom.curves import Tube
+from factory.engines.phantom.interpolation import LATTICE, Stencil, interpolate
 from factory.engines.phantom.shapes import Number
-from factory.engines.phantom.space import LATTICE, Space, interpolate
+from factory.engines.phantom.space import Space
 from manifests.anatomy import structure
 from manifests.geometry import Grid
 
@@ -29,6 +31,7 @@ Volume = Float32[np.ndarray, "z y x"]
 _COVERED = {"spleen": 1.10, "liver": 1.07, "stomach": 1.06, "pancreas": 1.09, "gallbladder": 1.10, "prostate": 1.08,
             "kidney_left": 1.04, "kidney_right": 1.04}  # fmt: skip
 _LEVEL_RANGE_MM = (-16.0, 36.0)
+_STEP_MM = LATTICE.spacing_mm_zyx[0] / 2
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,39 @@ class Box:
 
     def evaluate(self, shape: "Shape") -> Volume:
         """Evaluate a shape at the voxels; on fine grids at every 3 mm, and linearly in between."""
-        if min(len(axis) for axis in self.axes_mm) < 2 or self.axes_mm[0][1] - self.axes_mm[0][0] > 2.5:
+        if not self._is_fine:
             return shape(self)
-        step = LATTICE.spacing_mm_zyx[0] / 2
-        coarse = []
+        coarse = self._coarse()
+        return self._between(coarse).apply(shape(coarse))
+
+    def below(self, shape: "Shape", level_mm: Number) -> tuple["Box", Volume] | None:
+        """The part of the box where a shape may lie below a level, with its values; None where it does nowhere."""
+        if not self._is_fine:
+            return self, shape(self)
+        coarse = self._coarse()
+        between, field = self._between(coarse), shape(coarse)
+        part = between.touching(field < level_mm + 1e-3)  # what is interpolated may round below its neighbours
+        if part is None:
+            return None
+        z, y, x = (axis[along] for axis, along in zip(self.axes_mm, part, strict=True))
+        return Box(self.space, self.labels[part], (z, y, x)), between.part(part).apply(field)
+
+    @property
+    def _is_fine(self) -> bool:
+        return min(len(axis) for axis in self.axes_mm) > 1 and self.axes_mm[0][1] - self.axes_mm[0][0] <= 2.5
+
+    def _coarse(self) -> "Box":
+        """The points of a grid of 3 mm around the voxels."""
+        axes = []
         for axis, origin in zip(self.axes_mm, LATTICE.origin_mm_xyz[::-1], strict=True):
-            first, last = np.floor((axis[0] - origin) / step), np.ceil((axis[-1] - origin) / step)
-            coarse.append(origin + step * np.arange(first, max(last, first + 1) + 1))
-        labels = np.zeros([len(axis) for axis in coarse], np.uint8)
-        field = shape(Box(self.space, labels, (coarse[0], coarse[1], coarse[2])))
-        return interpolate(field, self.axes_mm, (coarse[0][0], coarse[1][0], coarse[2][0]), step)
+            first, last = np.floor((axis[0] - origin) / _STEP_MM), np.ceil((axis[-1] - origin) / _STEP_MM)
+            axes.append(origin + _STEP_MM * np.arange(first, max(last, first + 1) + 1))
+        labels = np.zeros([len(axis) for axis in axes], np.uint8)
+        return Box(self.space, labels, (axes[0], axes[1], axes[2]))
+
+    def _between(self, coarse: "Box") -> Stencil:
+        z, y, x = (float(axis[0]) for axis in coarse.axes_mm)
+        return Stencil.of(self.axes_mm, coarse.labels.shape, (z, y, x), _STEP_MM)
 
 
 Shape = Callable[[Box], Volume]
@@ -128,15 +154,25 @@ class Canvas:
         """
         if box is None or name in self.space.build.absent:
             return
-        distance = box.evaluate(shape)
-        allowed = _lut(over)[box.labels]
-        if inside is not None:
-            allowed &= inside(box)
         target = self.space.build.volumes_ml.get(name)
         if self.solving and target is not None:
+            distance = box.evaluate(shape)
+            allowed = self._allowed(box, over, inside)
             self.levels_mm[name] = self._level(distance[allowed], target * _COVERED.get(name, 1.0))
+        else:
+            found = box.below(shape, self.levels_mm.get(name, 0.0))
+            if found is None:
+                return
+            box, distance = found
+            allowed = self._allowed(box, over, inside)
         allowed &= distance < self.levels_mm.get(name, 0.0)
         box.labels[allowed] = structure(name).id
+
+    @staticmethod
+    def _allowed(box: Box, over: Iterable[str], inside: Mask | None) -> Bool[np.ndarray, "z y x"]:
+        """Where a box may be painted."""
+        allowed = np.take(_lut(over), box.labels)
+        return allowed if inside is None else allowed & inside(box)
 
     def draw(self, name: str, tubes: Iterable[Tube], over: Iterable[str] = SOFT) -> None:
         """Paint tubes given in world coordinates; the voxels of their centrelines always belong.
@@ -189,24 +225,31 @@ class Canvas:
     def _cones(self, tubes: list[Tube]) -> Int64[np.ndarray, " n"]:
         """Flat indices of the voxels in the round cones between successive centres of all tubes."""
         cones = Cones.of(tubes, self.grid)
-        found = [np.zeros(0, np.int64)]
-        for part in cones.batches():
-            item, *inside = part.inside()
-            index = part.first[item] + np.stack(inside, axis=1)
-            index = index[((index >= 0) & (index < self.grid.shape_zyx)).all(axis=1)]
-            found.append(np.ravel_multi_index(tuple(index.T), self.grid.shape_zyx))
-        return np.concatenate(found)
+        return np.concatenate([np.zeros(0, np.int64), *(part.inside(self.grid.shape_zyx) for part in cones.batches())])
 
     def _threads(self, tubes: list[Tube]) -> Int64[np.ndarray, " n"]:
-        """Flat indices of the voxels that the centrelines pass."""
-        step = 0.45 * min(self.grid.spacing_mm_zyx)
-        points = np.concatenate([tube.sampled(step) for tube in tubes])
-        index = np.rint((points - self.grid.origin_mm_xyz)[:, ::-1] / self.grid.spacing_mm_zyx).astype(np.int64)
+        """Flat indices of the voxels that centrelines pass, where the cones may not hold them.
+
+        The voxel nearest to a point of a centreline lies within half a diagonal of it, and so inside
+        the cones of a tube that is thicker than that.
+        """
+        spacing = np.array(self.grid.spacing_mm_zyx)
+        thin = [t for t in tubes if t.radii_mm.min() < 0.501 * np.linalg.norm(spacing * t.squash_zyx)]
+        if not thin:
+            return np.zeros(0, np.int64)
+        points = np.concatenate([tube.sampled(0.45 * float(spacing.min())) for tube in thin])
+        index = np.rint((points - self.grid.origin_mm_xyz)[:, ::-1] / spacing).astype(np.int64)
         index = index[((index >= 0) & (index < self.grid.shape_zyx)).all(axis=1)]
         return np.asarray(np.ravel_multi_index(tuple(index.T), self.grid.shape_zyx), np.int64)
 
 
-def _lut(names: Iterable[str]) -> Bool[np.ndarray, "256"]:
+@lru_cache(maxsize=256)
+def _table(names: tuple[str, ...]) -> Bool[np.ndarray, "256"]:
     table = np.zeros(256, bool)
     table[[structure(name).id for name in names]] = True
+    table.flags.writeable = False
     return table
+
+
+def _lut(names: Iterable[str]) -> Bool[np.ndarray, "256"]:
+    return _table(tuple(names))

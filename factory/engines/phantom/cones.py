@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from factory.engines.phantom.curves import Tube
 from manifests.geometry import Grid
@@ -76,20 +76,46 @@ class Cones:
             self.count[index],
         )
 
-    def inside(self) -> tuple[Int64[np.ndarray, " k"], ...]:
-        """Find all voxels inside: number of the cone, then z, y, x in its block."""
+    def inside(self, shape_zyx: tuple[int, int, int]) -> Int64[np.ndarray, " k"]:
+        """Flat indices, in a grid of this shape, of all its voxels inside; a voxel in two cones stands twice."""
+        size = self.count.max(axis=0)
+        hit = self._hit(size)
+        if (self.first < 0).any() or (self.first + size > shape_zyx).any():
+            for axis, count in enumerate(size):
+                index = self.first[:, axis, None] + np.arange(count)
+                self._along(hit, axis, (index >= 0) & (index < shape_zyx[axis]))
+        strides = np.array([shape_zyx[1] * shape_zyx[2], shape_zyx[2], 1])
+        z, y, x = (np.arange(count) * stride for count, stride in zip(size, strides, strict=True))
+        item, cell = np.nonzero(hit.reshape(len(hit), -1))
+        offset = (z[:, None, None] + y[:, None] + x).ravel()
+        return np.asarray((self.first @ strides)[item] + offset[cell], np.int64)
+
+    @staticmethod
+    def _along(hit: Bool[np.ndarray, "n z y x"], axis: int, allowed: Bool[np.ndarray, "n s"]) -> None:
+        hit &= allowed.reshape([len(hit), *(-1 if i == axis else 1 for i in range(3))])
+
+    def _hit(self, size: Int64[np.ndarray, " 3"]) -> Bool[np.ndarray, "n z y x"]:
+        """Which voxels of a block of this size from the first voxel of each cone lie inside."""
         rel, run = [], []
-        for axis, size in enumerate(self.count.max(axis=0)):
-            shape = [-1 if i in (0, axis + 1) else 1 for i in range(4)]
-            offset = self.step[:, axis, None] * np.arange(size) - self.start[:, axis, None]
-            rel.append(offset.reshape([len(offset) if i == 0 else n for i, n in enumerate(shape)]).astype(np.float32))
-            run.append(self.run[:, axis].astype(np.float32)[:, None, None, None])
+        for axis, count in enumerate(size):
+            offset = (self.step[:, axis, None] * np.arange(count) - self.start[:, axis, None]).astype(np.float32)
+            rel.append(offset.reshape([len(offset), *(-1 if i == axis else 1 for i in range(3))]))
+            run.append(self._column(self.run[:, axis]))
         square = rel[0] ** 2 + rel[1] ** 2 + rel[2] ** 2
         dot = rel[0] * run[0] + rel[1] * run[1] + rel[2] * run[2]
         length = self._column((self.run**2).sum(axis=1) + 1e-9)
-        along = np.clip(dot / length, 0, 1)
-        radius = self._column(self.radius) + along * self._column(self.growth)
-        return np.nonzero(square + along * (along * length - 2 * dot) < radius * radius)
+        along = dot / length
+        np.clip(along, 0, 1, out=along)
+        radius = along * self._column(self.growth)
+        radius += self._column(self.radius)
+        radius *= radius
+        # squared distance to the nearest point of the axis: |p|^2 + t (t |run|^2 - 2 p.run)
+        dot *= 2
+        reach = along * length
+        reach -= dot
+        reach *= along
+        reach += square
+        return np.asarray(reach < radius)
 
     @staticmethod
     def _column(values: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, "n 1 1 1"]:

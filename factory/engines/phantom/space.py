@@ -15,14 +15,11 @@ from jaxtyping import Float, Float32, Float64
 from scipy.interpolate import CubicSpline
 
 from factory.engines.phantom.curves import Tube, tube
+from factory.engines.phantom.interpolation import LATTICE
 from factory.engines.phantom.population import Build
 from factory.engines.phantom.shapes import Number, Profile
-from manifests.geometry import Grid
 
-__all__ = ["LATTICE", "Space", "interpolate"]
-
-LATTICE = Grid((111, 55, 75), (6.0, 6.0, 6.0), (-219.0, -169.0, -321.0))
-"""Where smooth fields are computed once per body."""
+__all__ = ["LATTICE", "Space"]
 
 _FRAME_MM, _WARP_MM = 4.5, 2.4
 _PIVOT_MM = np.array([0.0, 20.0, 0.0])
@@ -37,44 +34,8 @@ _KYPHOSIS = Profile({-250: 0.0, -100: 0.0, 0: 0.0, 90: 0.5, 180: 1.0, 250: 0.6, 
 _SCOLIOSIS_CHEST = Profile({-20: 0.0, 50: 0.5, 120: 1.0, 190: 0.6, 260: 0.0})
 _SCOLIOSIS_LOINS = Profile({-190: 0.0, -130: 0.5, -65: 1.0, 0: 0.5, 60: 0.0})
 
-Axes = tuple[Float[np.ndarray, " z"], Float[np.ndarray, " y"], Float[np.ndarray, " x"]]
 Volume = Float32[np.ndarray, "z y x"]
 Rows = Sequence[Sequence[Number]] | Float[np.ndarray, "_ 4"]
-
-
-def interpolate(
-    field: Float32[np.ndarray, "zl yl xl"],
-    axes_mm: Axes,
-    corner_mm: tuple[float, float, float] = LATTICE.origin_mm_xyz[::-1],
-    step_mm: Number = LATTICE.spacing_mm_zyx[0],
-) -> Volume:
-    """Interpolate a field linearly at the points of three world axes (z, y, x) in mm.
-
-    Outside its lattice the field continues with its border value.
-
-    Args:
-        field: values on a lattice; at least two along each axis.
-        axes_mm: where to evaluate, along z, y and x.
-        corner_mm: position (z, y, x) of the first value of the field.
-        step_mm: distance between its values.
-    """
-    spots = []
-    for axis in range(3):
-        place = np.clip((np.asarray(axes_mm[axis]) - corner_mm[axis]) / step_mm, 0, field.shape[axis] - 1)
-        low = np.minimum(place.astype(np.intp), field.shape[axis] - 2)
-        weight = (place - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
-        spots.append((low - low.min(), weight))
-        field = field[(slice(None),) * axis + (slice(low.min(), low.max() + 2),)]
-    for axis in (2, 1, 0):
-        low, weight = spots[axis]
-        start = np.take(field, low, axis=axis)
-        if weight.any():  # otherwise the points are those of the lattice
-            step = np.take(field, low + 1, axis=axis)
-            step -= start
-            step *= weight
-            start += step
-        field = start
-    return field
 
 
 def _at(fields: Float32[np.ndarray, "k z y x"], points_mm: Float[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n k"]:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from factory.engines.phantom.canvas import Canvas
 from factory.engines.phantom.curves import Tube, centreline, tube
+from factory.engines.phantom.interpolation import LATTICE, interpolate
 from factory.engines.phantom.shapes import ellipsoid, smooth_max, smooth_min
-from factory.engines.phantom.space import LATTICE, interpolate
 from manifests.geometry import Grid
 
 AXES = np.arange(-40, 41, 2, dtype=np.float32)
