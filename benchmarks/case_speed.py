@@ -69,7 +69,8 @@ def measure_here(spacing_mm: float, cases: int, first: int) -> dict[str, Any]:
     models.masks.draw = clocked(seconds, "masks", models.masks.draw)  # type: ignore[method-assign]
     models.images.render = clocked(seconds, "ct", models.images.render)  # type: ignore[method-assign]
     timed = Models(models.masks, models.images, clocked(seconds, "gate", judge), models.gate)
-    grid, rows, index = field(spacing_mm), [], first
+    grid, index = field(spacing_mm), first
+    rows: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         plan, spec = plan_spec(BuildConfig(out=Path(folder), n=cases), models)
         dataset = Dataset.create(Path(folder) / "set", spec)
