@@ -10,9 +10,9 @@ from prompts.rules.negation import denied
 __all__ = ["called_something_else", "found_to_be_else", "goes_on", "judged_later", "titled_otherwise"]
 
 _SUBJECT = re.compile(
-    r"[\W_]{0,8}(?:(?:impressions?|conclusions?|opinion|summary|diagnosis|assessment|interpretation|comment)\s?:[\W\d]{0,6})?(?P<opening>[A-Za-z][^,.;]{1,60},\s)?(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
+    r"[\W_]{0,8}(?:(?:impressions?|conclusions?|opinion|summary|assessment|interpretation|comment)\s?:[\W\d]{0,6})?(?P<opening>[A-Za-z][^,.;]{1,60},\s)?(?:it|its|this|these|those|they|which|(?:the|these|this|described|mentioned|said|such|imaging|ct|mri|pet|overall|both)\b(?:\s+[a-z-]{2,20}){0,4}?"
     r"\s*(?:mass(?:es)?|tumou?rs?|lesions?|cancer|carcinoma|neoplasm|findings?|features?|appearances?|largest|larger|bigger|latter|former|structure|finding)"
-    r"|(?:the\s+)?(?:biopsy|patholog\w+|histolog\w+|histopatholog\w+|cytology|follow-up|surgery|imaging)"
+    r"|(?:the\s+)?(?:final\s+)?(?:biopsy|patholog\w+|histolog\w+|histopatholog\w+|cytology|serology|serological\s+\w+|immunohistochemistry|fnac?|aspiration|laparotomy|autopsy|operation|diagnosis|follow-up|surgery|imaging)"
     r"|the\s+(?:largest|larger|dominant|bigger)|findings?|features?|appearances?|measur(?:es|ing)|size|diameter|dimensions?|(?:largest|longest|greatest)\s+(?:diameter|dimension|axis)|maxim\w+\s+(?:axial\s+)?(?:diameter|dimension)|approximately\s+\d"
     r"|(?:an?\s+)?(?:[a-z-]{3,20}\s+){1,3}?(?:is|are)\s+(?:favou?red|most\s+likely|suspected)"
     r"|(?:most\s+)?(?:likely|probably|consistent|compatible|representing|represents|suggestive|suspicious|in\s+keeping|favou?r\w*|may|could|differential))\b",
@@ -29,6 +29,7 @@ _GUESS = r"(?:likely\s|probable\s|probably\s|known\s|presumed\s|a\s|an\s|the\s|m
 _APPOSED = re.compile(
     rf"\s?(?:in\s+the\s[\w\s]{{3,40}})?[\s,]{{0,2}}(?:[(:\u2013-]\s?{_GUESS}{{0,3}}|,\s?{_GUESS}{{1,3}})", re.IGNORECASE
 )
+_SET_OFF = re.compile(r"\s?(?:[,.;:)]|$)")
 _NAMED_AT_LAST = re.compile(
     r"(?:[^,;.]|(?<=\d)\.(?=\d)){0,80},\s(?:an?|likely|probably|presumably|most\slikely)\s(?:an?\s)?(?:[\w-]{3,20}\s){0,2}",
     re.IGNORECASE,
@@ -151,6 +152,8 @@ def _is_judged(part: Clause, mention: Mention, other: Mention) -> bool:
     if spread and not other.text.lower().startswith(_SPREAD):
         return False
     between = part.text[mention.end : other.start]
+    if mention.means.tumour == "mass" and between == ", " and _SET_OFF.match(part.text, other.end):
+        return True
     if _APPOSED.fullmatch(between):
         return not part.text[other.end : other.end + 3].lstrip().startswith("?")
     return _linked(part, other, mention.end) or _named_at_last(part, mention, other)

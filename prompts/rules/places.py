@@ -21,6 +21,8 @@ __all__ = ["Place", "locate", "organ_of"]
 
 _NEW_NOUN = re.compile(r"\b(?:and|with)\s(?:an?|the|another)\b", re.IGNORECASE)
 _ANOTHER = re.compile(r"\band\s(?:(?:main|primary|large|huge|small)\s)?$", re.IGNORECASE)
+_LEADING = re.compile(r"\W*(?:in|at|within)\s(?:the\s)?[\w\s-]{0,30}$", re.IGNORECASE)
+_FAR = 60  # characters behind a tumour word; a place farther off is rather where it goes
 _ADJACENT = re.compile(r"[\s-]*(?:\([^)]{0,30}\)\s*)?(?:\w+[\s-]+){0,3}")
 _SIDE = r"(?P<side>left|right|lt|rt|bilateral|both)"
 _BEFORE = re.compile(rf"\b{_SIDE}\b(?:[\s-]sided)?[\s,-]+(?:[\w/]+[\s-]+){{0,4}}$")
@@ -109,10 +111,17 @@ def _choose(part: Clause, mention: Mention) -> Mention | None:
     for place in (near, source):
         if place is not None and place.means.place != "?" and (place.means.place or source is None):
             return place
-    if inside:
-        return _joined(part, inside)
     loose = [place for place, state in before if state not in ("reach", "owned") and place.means.place != "?"]
+    if inside and not _leads(part, loose, inside[0], mention):
+        return _joined(part, inside)
     return loose[-1] if loose and _speaks_of(part, loose[-1], mention) else None
+
+
+def _leads(part: Clause, loose: list[Mention], inside: Mention, mention: Mention) -> bool:
+    """Tell whether a clause opens with the place of its tumour ("In the left lung, there is a mass ... of the chest wall")."""
+    if len(loose) != 1 or not _LEADING.match(part.text[: loose[0].start]):
+        return False
+    return not inside.means.place or inside.start - mention.end > _FAR
 
 
 def _speaks_of(part: Clause, place: Mention, mention: Mention) -> bool:
@@ -176,7 +185,8 @@ def _held(part: Clause, start: int, end: int) -> Iterator[tuple[Mention, str]]:
                 yield m, ""
             else:
                 yield m, state
-        if m.means.tumour == "secondary" or (m.means.measured == "other" and (start or not m.means.lesion)):
+        noun = m.means.measured == "other" and (start or not m.means.lesion) and not m.text.lower().startswith("mural")
+        if m.means.tumour == "secondary" or noun:
             state = "owned"
 
 
@@ -280,12 +290,33 @@ def _side(
         if found:
             sides = _NAMES.get(found["side"], ("left", "right"))
             return sides, (found.start("side"), found.end("side"))
+    if found := _own_noun_side(text) or _side_at_end(text, mention):
+        return (found["side"],), found.span("side")
     hila = list(_HILUM.finditer(text)) if organ == "lung" else []
     if len({found["side"] for found in hila}) == 1:
         return (hila[0]["side"],), hila[0].span("side")
     return (), None
 
 
+def _own_noun_side(text: str) -> re.Match[str] | None:
+    """The side that stands before the one sided noun for a tumour ("a right flank mass, consistent with ...")."""
+    nouns = list(_SIDED_NOUN.finditer(text))
+    return nouns[0] if len({found["side"] for found in nouns}) == 1 else None
+
+
+def _side_at_end(text: str, mention: Mention) -> re.Match[str] | None:
+    """The only side of a clause, where it ends in it ("a renal neoplasm of 4 cm on the right")."""
+    found = _AT_END.search(text, mention.end) if len(set(_ANY_SIDE.findall(text))) == 1 else None
+    return None if found is None or _OTHER_NOUN.search(text, mention.end, found.start()) else found
+
+
+_OTHER_NOUN = re.compile(r"\b(?:with|and|without|causing|or)\b")
+_SIDED_NOUN = re.compile(
+    r"\b(?P<side>left|right)(?:[\s-]sided)?\s(?:(?!and|with|in|of|to|the|from|pleural|adrenal|renal|kidney|lung|hilar|breast|ovar\w+|adnexal|neck|axill\w+|mediastin\w+|iliac|psoas|lobe|hepatic|lower|upper|middle)[\w-]+\s){0,2}"
+    r"(?:mass|tumou?r|lesion|nodule|neoplasm|cancer|carcinoma)\b(?!\seffect)"
+)
+_ANY_SIDE = re.compile(r"\b(?:left|right|bilateral|both)\b")
+_AT_END = re.compile(r"\bon\s(?:the\s)?(?P<side>left|right)(?:\sside)?[\s.;)]*$")
 _HILUM = re.compile(
     r"\b(?P<side>left|right)\s(?:pulmonary\s|lung\s)?(?:peri)?hil(?:um|us|ar)\b(?!\s(?:lymph|node|aden))"
 )

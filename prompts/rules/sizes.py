@@ -37,7 +37,7 @@ _DILATED = re.compile(
 )
 _WAS_SIZE = re.compile(
     r"(?:size|diameter|dimensions?|mass|tumou?r|lesion)\s+(?:was|of\s+\w+\s+was)\W{0,3}(?:approximately|about)?\s{0,3}$"
-    r"|\bwas\s(?:measured|estimated|found)\s(?:to\sbe|at|as)?\s?(?:approximately|about)?\s{0,3}$",
+    r"|\b(?:which|that)\swas\W{0,3}(?:approximately|about)?\s{0,3}$|\bwas\s(?:measured|estimated|found)\s(?:to\sbe|at|as)?\s?(?:approximately|about)?\s{0,3}$",
     re.IGNORECASE,
 )
 _NOW = re.compile(r"\b(?:now|currently|today|at\s+present|presently|to)\b", re.IGNORECASE)
@@ -45,6 +45,11 @@ _GROWN = re.compile(r"\bto\b", re.IGNORECASE)  # "from 2.3 cm to 3.1 cm"
 _WORDS_AFTER = re.compile(r"[\s-]{0,3}(?:[\w/\u00d7-]{1,25}[\s,-]{1,3}){0,6}")
 
 
+_FURTHER = re.compile(r"[\s,(]{0,3}(?:[a-z]+[\s,)]{1,2}){0,5}(?:and|,|by|x)\s(?:[a-z]+\s){0,2}")
+_AXIS_AFTER = re.compile(
+    r"[\s(]{0,3}(?:in\s|on\s)?(?:the\s|its\s)?(?:cranio-?caudal|longitudinal|vertical|cc\b|si\b|ap\b|antero-?posterior|transvers|superoinferior|coronal|sagittal|height|length)",
+    re.IGNORECASE,
+)
 _SIDE_AFTER = re.compile(r"\s?\(?(?:on|in|at|for)\s(?:the\s)?(left|right)\b", re.IGNORECASE)
 _OF_EACH = re.compile(
     r"(?:\sin\s(?:\w+\s)?(?:size|diameter|dimension))?\s(?:each|in\s(?:both|each)|bilaterally|on\s(?:both|each))\b",
@@ -81,10 +86,23 @@ def read_sizes(part: Clause, findings: Sequence[Finding], subject_end: int = 0) 
         nouns.append(_Noun(0, subject_end, findings[-1]))
     else:
         nouns += [_Noun(start, end, finding) for finding in findings for start, end in finding.heads]
+    before: tuple[_Size, Finding] | None = None
     for size in _sizes(part):
         owner = _owner(part, size, sorted(nouns, key=lambda noun: noun.start))
+        if before and before[0].mm < size.mm and _goes_on(part.text, before[0], size):
+            before[1].fields.pop("size_mm", None)
+            owner = before[1]
+        before = (size, owner) if owner is not None and "size_mm" not in owner.fields else None
         if owner is not None:
             owner.state("size_mm", size.mm, (part.start + size.start, part.start + size.end))
+
+
+def _goes_on(text: str, first: _Size, second: _Size) -> bool:
+    """Tell whether a size is a further diameter of the same thing ("4 cm in axial and 5 cm in craniocaudal dimension")."""
+    return (
+        _FURTHER.fullmatch(text, first.end, second.start) is not None
+        and _AXIS_AFTER.match(text, second.end) is not None
+    )
 
 
 class _Noun(NamedTuple):

@@ -30,7 +30,8 @@ _STAGE_LINE = re.compile(r"[\W_]{0,8}(?:(?:TNM|stag(?:e|ing))\b|y?[cp]T[0-4])", 
 _PHRASE = re.compile(r"[\w\s-]*")
 _UNIT = re.compile(r"\d\s{0,3}[cm]m\b", re.IGNORECASE)
 _NO_COUNT = re.compile(
-    r"[\s-]{1,2}(?:(?:years?|months?|weeks?|days?|fold|phase|dimension\w*|fibrous)\b|thirds?\b)", re.IGNORECASE
+    r"[\s-]{1,2}(?:(?:years?|months?|weeks?|days?|fold|centimet\w+|millimet\w+|cm|mm|inch\w*|phase|dimension\w*|fibrous)\b|thirds?\b)",
+    re.IGNORECASE,
 )
 _APPOSED = re.compile(
     r"(?!.*\b(?:and|with|without|adjacent|near|patient|case|metastas\w+)\b)[^.;]{0,80}[:,]\s(?:an?\s)?(?:[\w-]{3,20}\s){0,3}",
