@@ -9,8 +9,8 @@ from manifests.anatomy import structures
 
 __all__ = ["paint_bones"]
 
-_CORTEX_HU = 950.0
-_CORTEX_MM = {"femur": 3.0, "humerus": 3.0, "skull": 4.0, "hip": 1.8, "rib": 1.2, "vertebrae": 0.8, "sacrum": 0.8}
+_CORTEX_HU = 820.0
+_CORTEX_MM = {"femur": 3.0, "humerus": 3.0, "skull": 4.0, "hip": 1.8, "rib": 1.2, "vertebrae": 0.7, "sacrum": 0.7}
 _OTHER_CORTEX_MM = 1.4
 _MARROW_HU = 20.0
 
@@ -37,7 +37,7 @@ def paint_bones(scene: Scene) -> None:
     shell = _shell(depth, thickness[ids], scene.voxel_mm)
     inner = np.maximum(mean - 70, _MARROW_HU)
     uneven = np.float32(scene.look.marrow)
-    values = inner * (1 + uneven * (0.18 * grain + 0.16 * marrow)) + shell * (_CORTEX_HU - inner) * (1 + 0.15 * grain)
+    values = inner * (1 + uneven * (0.26 * grain + 0.22 * marrow)) + shell * (_CORTEX_HU - inner) * (1 + 0.15 * grain)
     values += _sclerosis(scene, marrow, shell)
     sums, counts = np.bincount(ids, values, 256), np.bincount(ids, minlength=256)
     drawn = (sums / np.maximum(counts, 1)).astype(np.float32)

@@ -14,6 +14,9 @@ _CORTEX_HU = (35.0, 55.0, 10.0, 2.0, 4.0)
 _MEDULLA_HU = (-40.0, -65.0, -18.0, 0.0, 2.0)
 """Cortex and medulla relative to the whole kidney by seconds after injection (corticomedullary to excretory)."""
 
+_OUTSHINE = 0.05
+"""What parenchyma has above the mean of a kidney, whose sinus and fat lower it, as a share."""
+
 _BANDS_END_S = 60.0
 _EXCRETION_S = 140.0
 
@@ -47,8 +50,8 @@ def _paint_kidney(scene: Scene, region: Region, side: str) -> None:
     pattern = cortex_hu + medulla * (medulla_hu - cortex_hu)
     values = scene.hu[region.box] + pattern
     mean = scene.base[structure(f"kidney_{side}").id]
-    values += mean - values[region.mask].mean()
     sinus = _sinus(region, side, depth)
+    values += mean - np.average(values[region.mask], weights=1.001 - sinus[region.mask]) + np.float32(_OUTSHINE * mean)
     fat = np.float32(-70 if scene.subject.age_years > 30 else -30)
     values += sinus * (fat - values) * (0.55 + 0.25 * np.clip(pyramids, -1, 1))
     excreted = float(np.clip((scene.look.after_s - _EXCRETION_S) / 60, 0, 1))
@@ -140,4 +143,5 @@ def paint_cava(scene: Scene) -> None:
     swirl = smooth_field(region.mask.shape, spacing, 8.0, rng)
     mixed = smoothstep(above + np.float32(rng.uniform(4, 16)) * swirl, -5.0, 40.0)[region.mask]
     cold = scene.base[structure("iliac_vena_left").id] - scene.base[structure("inferior_vena_cava").id]
-    scene.hu[region.box][region.mask] += (1 - mixed) * cold
+    # the table's mean is of the whole vein
+    scene.hu[region.box][region.mask] += (1 - mixed - 0.6 * float(1 - mixed.mean())) * cold

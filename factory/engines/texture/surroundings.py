@@ -41,7 +41,7 @@ def _lay_on_table(scene: Scene, air: Bool[np.ndarray, "z y x"], rng: np.random.G
     top = (rows[-1] + 1) * sy + gap_mm - (x / 200.0) ** 2 * curve_mm
     y = np.arange(ny)[:, None] * sy
     wide = np.abs(x) < _HALF_TABLE_MM
-    shell = np.exp(-np.square((y - top) / max(sy, 2.5) * 1.5)) * min(1, 2.5 / sy) * wide
+    shell = np.maximum(1 - np.abs(y - top) / max(sy, 2.5), 0) * min(1, 2.5 / sy) * wide
     core = ((y > top) & (y < top + 45) & wide) * (core_hu - AIR_HU) * 0.3
     mattress = ((y < top) & (y > top - min(gap_mm, 9.0)) & wide) * (mattress_hu - AIR_HU) * 0.3
     table = (shell * (shell_hu - AIR_HU) + core + mattress).astype(np.float32)
@@ -98,7 +98,7 @@ def _lay(
 def crop_field(hu: Float32[np.ndarray, "z y x"], scene: Scene) -> None:
     """Cut a circle out of every slice in some scans, and pad what lies outside, in place.
 
-    The circle keeps every structure but fat, skin and muscle, which a small field of view cuts.
+    The circle keeps every structure but fat, skin and muscle, and all but 4 % of the body's outline.
     """
     rng = scene.rng("field of view")
     cropped, padded, wider = rng.random(3)
@@ -109,6 +109,6 @@ def crop_field(hu: Float32[np.ndarray, "z y x"], scene: Scene) -> None:
     radius = np.hypot(y[:, None], x)
     inner = np.ones(256, bool)
     inner[[0, *(entry.id for entry in structures() if entry.tissue in _OUTER)]] = False
-    seen = inner[scene.anatomy].any(axis=0)
-    least = float(radius[seen].max(initial=0.0)) + 6.0
+    seen, body = inner[scene.anatomy].any(axis=0), (scene.anatomy > 0).any(axis=0)
+    least = max(float(radius[seen].max(initial=0.0)) + 6.0, float(np.quantile(radius[body], 0.96)))
     hu[:, radius > least + 60.0 * wider] = HU_MIN if padded < _PADDED else AIR_HU

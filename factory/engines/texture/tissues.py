@@ -32,7 +32,7 @@ _GRAIN = MappingProxyType(
 """Standard deviation in HU of fine and coarse heterogeneity by kind of tissue, in the mean patient."""
 
 _MUSCLE_TO_FAT_HU = 145.0
-_USUAL_LOSS_HU = 9.0
+_USUAL_LOSS_HU = 11.0
 _FAT_MM = 10.0
 _SKIN_MM, _SKIN_HU = 4.0, 150.0
 """Brighter and thicker than skin is: half of it is lost to the air that shares its voxels."""
@@ -70,6 +70,8 @@ def paint_fat(scene: Scene) -> None:
     vessels *= np.where(visceral, 1, np.float32(0.2))
     blood = np.float32(scene.base[_ID["portal_vein_and_splenic_vein"]])
     fatty = values < -40
+    # the table's means are of fat with the vessels and septa that most people have
+    values -= np.where(fatty, np.where(visceral, np.float32(9), np.float32(4)), 0)
     values += np.where(fatty, septa * (target - values), 0)
     haze = smoothstep(pair[2] + 0.5 * pair[1], 0.4, 2.2) * np.where(visceral, 45, 18).astype(np.float32)
     values += np.where(fatty, np.float32(min(strands, 1.5)) * haze, 0)
@@ -88,7 +90,7 @@ def paint_muscle(scene: Scene) -> None:
     streak, bundle, gate = (smooth_field(region.mask.shape, along, mm, rng)[region.mask] for mm in (5.0, 20.0, 26.0))
     depth = depth_mm(region.mask, spacing, 9.0)[region.mask]
     prone = _PRONE[scene.anatomy[region.box][region.mask]] * np.float32(scene.look.infiltration)
-    threshold = np.float32(2.3) - np.float32(2.1) * prone
+    threshold = np.float32(2.3) - np.float32(3.0) * prone
     fat = 0.75 * _rise(streak + np.float32(0.5) * gate * prone, threshold, np.float32(1.7))
     # layers of a flat muscle meet some 6 mm below either face, bundles of a thick one anywhere
     layer = np.exp(-np.square((depth - 6 + 0.4 * gate) / max(1.2, voxel / 2))) * np.float32(min(1, 1.6 / voxel))
