@@ -4,9 +4,12 @@ Steps are export, prepare, train, predict, score; each names what it was made fr
 interrupted one stood, and another plan, seed or dataset repeats only what depends on it.
 """
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from downstream.transfer_tables import TransferResult, write_result
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.durable import replace
-from manifests.errors import InvalidValueError, LocationError, UnknownNameError
+from manifests.errors import BusyError, InvalidValueError, LocationError, UnknownNameError
 from manifests.geometry import HU_MIN
 from manifests.identity import content_hash
 from manifests.schemes import Scheme, scheme
@@ -163,7 +166,7 @@ def check_work_folder(out: Path) -> None:
     Raises:
         LocationError: if it holds something else.
     """
-    ours = {_JOB, "steps", "synthetic", "raw"}
+    ours = {_JOB, "steps", "synthetic", "raw", ".lock"}
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not any((out / name).exists() for name in ours))):
         raise LocationError(str(out), got="something else", need="a new folder", do="Choose another --out.")
 
@@ -184,17 +187,24 @@ def transfer(
     Raises:
         InputError: as `check_target` and `check_work_folder`, or for a dataset that cannot be trained on; nothing is written then.
         WorkerError: if nnU-Net fails; the message has its last line.
+        BusyError: if another call works in the same folder.
     """
-    target, cases, wanted = check_target(real, options)
+    target, cases, _ = check_target(real, options)
     check_work_folder(out)
     source = _trainable(synthetic, cases)
     tell = on_progress or (lambda *_: None)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        return _run(source, (target, [case.case_id for case in cases]), out, options, tell)
+
+
+def _run(
+    source: Dataset, target: tuple[Dataset, list[str]], out: Path, options: TransferOptions, tell: Progress
+) -> TransferResult:
+    wanted = scheme(options.scheme)
     folder, held_out = _export(source, out, wanted, tell)
-    job = _write_job(
-        out, folder, options, {REAL: (target, [case.case_id for case in cases]), SYNTHETIC: (source, held_out)}
-    )
+    job = _write_job(out, folder, options, {REAL: target, SYNTHETIC: (source, held_out)})
     variables = environment(folder.parent, out, options.workers)
     steps = _Steps(out)
     for step in ("prepare", "train", "predict"):
@@ -279,6 +289,22 @@ def _key(job: dict[str, Any], step: str) -> str:
         parts += [options["largest"], {arm: target["spec_id"] for arm, target in job["targets"].items()}]
         parts += [{arm: target["cases"] for arm, target in job["targets"].items()}]
     return content_hash(parts)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the work folder; the system lets go of it when this process ends, however it ends."""
+    with writing(out):
+        descriptor = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise BusyError(
+            str(out), got="a transfer at work", need="one at a time", do="Wait for it or stop it."
+        ) from error
+    finally:
+        os.close(descriptor)
 
 
 class _Steps:

@@ -51,7 +51,7 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
     {
         "tiny": TransferPlan(
             purpose="tests",
-            spacing_mm=8.0,
+            spacing_mm=6.0,
             iterations=30,
             learning_rate=5e-3,
             features=(8, 16, 32),
@@ -63,11 +63,11 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
         "nano": TransferPlan(
             purpose="2 cores of a CPU, within an hour",
             spacing_mm=4.0,
-            iterations=1200,
+            iterations=1500,
             learning_rate=3e-3,
-            features=(16, 32, 64, 128, 160),
+            features=(8, 32, 64, 128, 160),
             convolutions=(1, 2, 2, 2, 2),
-            patch_zyx=(64, 64, 80),
+            patch_zyx=(48, 64, 80),
             batch=2,
         ),
         "full": TransferPlan(
