@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
+from downstream.cli_attributes import bench_attributes
 from downstream.cli_transfer import BuildRequest, show_progress
 from downstream.cli_transfer import app as transfer_app
 
@@ -26,6 +27,7 @@ app = typer.Typer()
 export_app = typer.Typer(help="Write a dataset in the layout of another tool.", no_args_is_help=True)
 bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
 bench_app.registered_commands += transfer_app.registered_commands
+bench_app.command("attributes")(bench_attributes)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]

@@ -15,6 +15,7 @@ FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 5
 OPTIONAL = {
     "factory/executor_ray.py",
+    "downstream/classifier.py",
     "downstream/nnunet_job.py",
     "downstream/trainers/batches.py",
     "downstream/trainers/nnUNetTrainerFactory.py",

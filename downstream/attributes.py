@@ -1,0 +1,256 @@
+"""Do the images hold what the records say? A network is trained to read sex, age, phase and tumour organ off the CT.
+
+A classifier (`classifier.py`) is trained on four fifths of the training dataset and read on two sets: the fifth
+held out, which is the ceiling that this classifier reaches on its own data, and the test dataset. Balanced
+accuracy (mean over classes of the share read right) is compared with chance, one over the number of
+classes. What the classifier cannot read may still be in the images: the ceiling is this network's.
+
+Targets come from the records: what was drawn, or what was asked where nothing was (real scans). The organ of the
+tumour is that of the largest primary lesion, "none" without a lesion. Classes with fewer than `FEWEST`
+training cases are left out of training, test and chance, and named in the result.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int16, Int64
+
+from downstream.splits import groups
+from downstream.stats import RESAMPLES, Interval
+from manifests.case import CaseRecord
+from manifests.dataset import Dataset
+from manifests.errors import InvalidValueError, MissingDependencyError
+from manifests.identity import content_hash
+
+__all__ = ["ATTRIBUTES", "AttributeOptions", "AttributeScore", "balanced_accuracy", "read_attributes", "target"]
+
+ATTRIBUTES = ("sex", "age_decade", "contrast_phase", "tumour_organ")
+SPACING_MM = 6.0
+SHAPE_ZYX = (112, 56, 80)  # 672 x 336 x 480 mm: a torso; cut or filled with air about the middle
+AIR_HU = -1024
+FEWEST = 5
+UNKNOWN = -1  # as in classifier.py, which needs torch
+HELD_OUT = 5  # one group of patients in five
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeOptions:
+    """Length and seed of the training."""
+
+    epochs: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeScore:
+    """How well one attribute is read.
+
+    Attributes:
+        attribute: one of `ATTRIBUTES`.
+        classes: what is told apart.
+        accuracy: balanced accuracy on the test dataset, with a 95 % interval over cases.
+        ceiling: the same on the held-out part of the training dataset.
+        chance: balanced accuracy of guessing.
+        trained_on: number of training cases.
+        confusion: test cases by true class (row) and read class (column).
+        left_out: rare classes, with their number of training cases.
+    """
+
+    attribute: str
+    classes: tuple[str, ...]
+    accuracy: Interval
+    ceiling: Interval
+    chance: float
+    trained_on: int
+    confusion: tuple[tuple[int, ...], ...]
+    left_out: dict[str, int]
+
+
+def target(record: CaseRecord, attribute: str) -> str | None:
+    """Read the class of a case off its record; None where the record does not say."""
+    drawn, asked = record.drawn, record.requested
+    if attribute == "sex":
+        return drawn.sex or asked.sex
+    if attribute == "contrast_phase":
+        return drawn.contrast_phase or asked.contrast_phase
+    if attribute == "age_decade":
+        age = asked.age_years if drawn.age_years is None else drawn.age_years
+        return None if age is None else f"{int(age) // 10 * 10}s"
+    primary = [lesion for lesion in record.lesions if lesion.role == "primary"]
+    return max(primary, key=lambda lesion: lesion.size_mm).organ if primary else "none"
+
+
+def read_attributes(
+    training: Dataset,
+    test: Dataset,
+    options: AttributeOptions,
+    advance: Callable[[], None] = lambda: None,
+) -> list[AttributeScore]:
+    """Train a classifier on a dataset and read the attributes of another with it.
+
+    Args:
+        training: labelled cases to learn from and to hold a fifth out of.
+        test: cases to judge.
+        options: epochs and seed.
+        advance: called after each epoch.
+
+    Raises:
+        InvalidValueError: the datasets share cases, or no attribute has two classes to tell apart.
+        MissingDependencyError: torch is not installed.
+    """
+    _require_torch()
+    from downstream.classifier import Training, predict, train
+
+    learn, judge = training.accepted(), test.accepted()
+    _require_apart(learn, judge)
+    held_out = _held_out(learn)
+    seen, unseen = ([r for r in learn if (r.case_id in held_out) == out] for out in (False, True))
+    classes = _classes(training, seen)
+    network = train(
+        [_volume(training, record) for record in seen],
+        {name: _ids(seen, name, values) for name, values in classes.items()},
+        {name: len(values) for name, values in classes.items()},
+        Training(options.epochs, options.seed),
+        advance,
+    )
+    ceiling, answers = (
+        predict(network, [_volume(data, record) for record in rows])
+        for data, rows in ((training, unseen), (test, judge))
+    )
+    return [
+        AttributeScore(
+            attribute=name,
+            classes=values,
+            accuracy=balanced_accuracy(_ids(judge, name, values), answers[name], seed=options.seed),
+            ceiling=balanced_accuracy(_ids(unseen, name, values), ceiling[name], seed=options.seed),
+            chance=_chance(_ids(judge, name, values)),
+            trained_on=int((_ids(seen, name, values) != UNKNOWN).sum()),
+            confusion=_confusion(_ids(judge, name, values), answers[name], len(values)),
+            left_out={value: n for value, n in _counts(seen, name).items() if n < FEWEST},
+        )
+        for name, values in classes.items()
+    ]
+
+
+def balanced_accuracy(
+    truth: Int64[np.ndarray, "n"], answers: Int64[np.ndarray, "n"], *, seed: int, resamples: int = RESAMPLES
+) -> Interval:
+    """Mean share read right over the classes that occur, with its percentile interval.
+
+    The cases of each class are drawn again among themselves, so that every resample has all classes; the
+    number right of a class is then binomial. Cases of class `UNKNOWN` are left out; NaN without any other. A class
+    of few cases that are all right or all wrong adds nothing to the width, which is then too small.
+    """
+    truth, answers = truth[truth != UNKNOWN], answers[truth != UNKNOWN]
+    present = np.unique(truth)
+    if not present.size:
+        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    counts = np.array([(truth == value).sum() for value in present])
+    right = np.array([((truth == value) & (answers == value)).sum() for value in present])
+    rng = np.random.default_rng(seed)
+    draws: Float64[np.ndarray, "resamples"] = (
+        rng.binomial(counts, right / counts, (resamples, present.size)) / counts
+    ).mean(1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(float((right / counts).mean()), float(low), float(high), int(truth.size))
+
+
+def _counts(records: list[CaseRecord], attribute: str) -> Mapping[str, int]:
+    values = [value for record in records if (value := target(record, attribute)) is not None]
+    return {value: values.count(value) for value in sorted(set(values))}
+
+
+def _classes(training: Dataset, records: list[CaseRecord]) -> dict[str, tuple[str, ...]]:
+    """Classes of each attribute that has at least two with enough cases.
+
+    Raises:
+        InvalidValueError: no attribute has.
+    """
+    enough = {name: [v for v, n in _counts(records, name).items() if n >= FEWEST] for name in ATTRIBUTES}
+    classes = {name: tuple(values) for name, values in enough.items() if len(values) > 1}
+    if not classes:
+        raise InvalidValueError(
+            str(training.root),
+            got=f"{len(records)} cases to train on and no attribute with two classes of {FEWEST} cases",
+            need="cases that differ in an attribute",
+            do="Train on a larger dataset; 200 cases are a fair start.",
+        )
+    return classes
+
+
+def _ids(records: list[CaseRecord], attribute: str, classes: tuple[str, ...]) -> Int64[np.ndarray, "n"]:
+    values = [target(record, attribute) for record in records]
+    return np.array([classes.index(value) if value in classes else UNKNOWN for value in values], np.int64)
+
+
+def _chance(truth: Int64[np.ndarray, "n"]) -> float:
+    """Balanced accuracy of any guess that does not look: one over the number of classes that occur."""
+    present = set(truth.tolist()) - {UNKNOWN}
+    return 1 / len(present) if present else float("nan")
+
+
+def _confusion(
+    truth: Int64[np.ndarray, "n"], answers: Int64[np.ndarray, "n"], classes: int
+) -> tuple[tuple[int, ...], ...]:
+    truth, answers = truth[truth != UNKNOWN], answers[truth != UNKNOWN]
+    counts = np.bincount(truth * classes + answers, minlength=classes * classes).reshape(classes, classes)
+    return tuple(tuple(row) for row in counts.tolist())
+
+
+def _held_out(records: list[CaseRecord]) -> frozenset[str]:
+    """Cases of the fifth of the groups that hash first; a group shares a patient, prompt or source."""
+    group_of = groups(records)
+    ordered = sorted(set(group_of.values()), key=lambda group: content_hash(["held out", group]))
+    chosen = set(ordered[: ceil(len(ordered) / HELD_OUT)])
+    return frozenset(case_id for case_id, group in group_of.items() if group in chosen)
+
+
+def _volume(dataset: Dataset, record: CaseRecord) -> Int16[np.ndarray, "z y x"]:
+    """CT at the classifier's spacing, cut or filled with air about its middle."""
+    arrays = dataset.read(record.case_id)
+    values = arrays.ct.astype(np.float32)
+    for axis, (count, spacing_mm) in enumerate(zip(arrays.grid.shape_zyx, arrays.grid.spacing_mm_zyx, strict=True)):
+        means = np.tensordot(_box_weights(count, spacing_mm), values, (1, axis))
+        values = np.moveaxis(means, 0, axis)
+    out = np.full(SHAPE_ZYX, AIR_HU, np.int16)
+    pairs = [_middle(have, want) for have, want in zip(values.shape, SHAPE_ZYX, strict=True)]
+    out[tuple(to for _, to in pairs)] = np.rint(values[tuple(source for source, _ in pairs)])
+    return out
+
+
+def _box_weights(count: int, spacing_mm: float) -> Float32[np.ndarray, "out count"]:
+    """Matrix that averages voxels of one axis into boxes of `SPACING_MM`; a part of a box at the end is dropped."""
+    boxes = max(1, int(count * spacing_mm / SPACING_MM + 1e-6))
+    ends = np.minimum(np.arange(boxes + 1) * SPACING_MM, count * spacing_mm)
+    edges = np.arange(count + 1) * spacing_mm
+    overlap = np.minimum(ends[1:, None], edges[1:]) - np.maximum(ends[:-1, None], edges[:-1])
+    weights = overlap.clip(0)
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
+
+
+def _middle(have: int, want: int) -> tuple[slice, slice]:
+    size = min(have, want)
+    source, to = (have - size) // 2, (want - size) // 2
+    return slice(source, source + size), slice(to, to + size)
+
+
+def _require_apart(learn: list[CaseRecord], judge: list[CaseRecord]) -> None:
+    shared = {record.case_id for record in learn} & {record.case_id for record in judge}
+    if shared:
+        raise InvalidValueError(
+            "test dataset",
+            got=f"{len(shared)} cases that are in the training dataset too, such as {min(shared)}",
+            need="cases that were not trained on",
+            do="Build the test dataset with another --seed.",
+        )
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "torch", got="no such package", need="it to train classifiers", do="pip install 'ct-factory[nnunet]'"
+        ) from error

@@ -1,0 +1,125 @@
+"""Attributes that are in the images are read, those that are not are not; what is left out is said."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from downstream import attributes
+from downstream.attributes import UNKNOWN, AttributeOptions, balanced_accuracy, read_attributes, target
+from downstream.cli import bench_app
+from manifests.case import Arrays, Attributes, CaseRecord, Lesion
+from manifests.dataset import Dataset, DatasetSpec
+from manifests.errors import InvalidValueError
+from manifests.geometry import Grid
+from manifests.identity import make_case_id
+
+pytest.importorskip("torch")
+GRID = Grid((16, 16, 16), (6.0, 6.0, 6.0), (0.0, 0.0, 0.0))
+
+
+def lesion(organ, size_mm, role="primary"):
+    return Lesion(
+        id=1, organ=organ, site=organ, size_mm=size_mm, volume_ml=1.0, center_mm_xyz=(0.0, 0.0, 0.0), role=role
+    )
+
+
+def world(path, cases):
+    """Cases whose phase shows as the brightness of a block; their sex shows nowhere."""
+    dataset = Dataset.create(path, DatasetSpec(kind="synthetic", prompts={"name": path.name}))
+    rng = np.random.default_rng(cases)
+    for index in range(cases):
+        case_id = make_case_id(prompt_id=path.name, spec="world", index=index, candidate=0)
+        phase = ("native", "arterial")[index % 2]
+        drawn = Attributes(sex=("male", "female")[int(rng.integers(2))], age_years=63.0, contrast_phase=phase)
+        ct = rng.normal(-50, 20, GRID.shape_zyx)
+        ct[4:12, 4:12, 4:12] += 150 * (phase == "arterial")
+        empty = np.zeros(GRID.shape_zyx, np.uint8)
+        record = CaseRecord(
+            case_id=case_id, status="accepted", index=index, drawn=drawn, factory_version="0", anatomy_table="t"
+        )
+        dataset.save(record, Arrays(GRID, ct.astype(np.int16), empty, empty))
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory):
+    """A training and a test dataset, and volumes no larger than they need."""
+    folder = tmp_path_factory.mktemp("worlds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attributes, "SHAPE_ZYX", (32, 32, 32))
+        yield world(folder / "train", 30), world(folder / "test", 24)
+
+
+def test_what_is_in_the_images_is_read_and_what_is_not_is_not(worlds):
+    scores = {score.attribute: score for score in read_attributes(*worlds, AttributeOptions(epochs=25))}
+    assert list(scores) == ["sex", "contrast_phase"]  # one decade, no tumours: nothing to tell apart
+    phase, sex = scores["contrast_phase"], scores["sex"]
+    assert (phase.classes, phase.chance, phase.trained_on) == (("arterial", "native"), 0.5, 24)
+    assert phase.accuracy.mean > 0.95
+    assert phase.ceiling.mean > 0.95
+    assert sex.accuracy.low < 0.6
+    assert (phase.accuracy.n, phase.ceiling.n) == (24, 6)
+    assert sum(map(sum, phase.confusion)) == 24
+
+
+def test_the_same_seed_reads_the_same(worlds):
+    first, second = (read_attributes(*worlds, AttributeOptions(epochs=1, seed=3)) for _ in range(2))
+    assert first == second
+
+
+def test_targets_come_from_what_was_drawn_then_from_what_was_asked():
+    record = CaseRecord(
+        case_id="0" * 32,
+        status="accepted",
+        index=0,
+        requested=Attributes(sex="male", age_years=71.0),
+        drawn=Attributes(age_years=39.9, contrast_phase="delayed"),
+        lesions=(lesion("liver", 40, "metastasis"), lesion("colon", 20), lesion("kidney", 30)),
+        factory_version="0",
+        anatomy_table="t",
+    )
+    read = {name: target(record, name) for name in attributes.ATTRIBUTES}
+    assert read == {"sex": "male", "age_decade": "30s", "contrast_phase": "delayed", "tumour_organ": "kidney"}
+    empty = record.model_copy(update={"requested": Attributes(), "drawn": Attributes(), "lesions": ()})
+    assert [target(empty, name) for name in attributes.ATTRIBUTES] == [None, None, None, "none"]
+
+
+def test_balanced_accuracy_weighs_classes_equally():
+    truth = np.array([0] * 90 + [1] * 10 + [UNKNOWN] * 5)
+    constant = balanced_accuracy(truth, np.zeros(105, np.int64), seed=0)
+    assert (constant.mean, constant.n) == (0.5, 100)
+    answers = np.where(np.arange(105) % 2, truth, 1 - truth)
+    interval = balanced_accuracy(truth, answers, seed=0)
+    spread = math.sqrt(0.25 / 90 + 0.25 / 10) / 2  # of the mean of two binomial shares of one half
+    assert interval.mean == 0.5
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * spread, rel=0.1)
+    assert math.isnan(balanced_accuracy(truth[100:], answers[100:], seed=0).mean)
+
+
+def test_boxes_are_averaged_by_overlap():
+    weights = attributes._box_weights(7, 4.0)  # 28 mm: four boxes of 6 mm, 4 mm dropped
+    np.testing.assert_allclose(weights[:2], [[2 / 3, 1 / 3, 0, 0, 0, 0, 0], [0, 1 / 3, 2 / 3, 0, 0, 0, 0]], atol=1e-6)
+    assert weights.shape == (4, 7)
+    np.testing.assert_allclose(attributes._box_weights(9, 3.0) @ np.arange(9), [0.5, 2.5, 4.5, 6.5], atol=1e-6)
+    np.testing.assert_array_equal(attributes._box_weights(3, 6.0), np.eye(3))
+    np.testing.assert_array_equal(attributes._box_weights(1, 4.0), [[1]])
+
+
+def test_datasets_that_share_cases_or_do_not_vary_are_refused(worlds, tmp_path):
+    training, _ = worlds
+    with pytest.raises(InvalidValueError, match="30 cases that are in the training dataset too"):
+        read_attributes(training, training, AttributeOptions())
+    with pytest.raises(InvalidValueError, match="no attribute with two classes"):
+        read_attributes(world(tmp_path / "few", 6), training, AttributeOptions())
+
+
+def test_the_command_prints_a_row_per_attribute_and_json(worlds):
+    paths = [str(dataset.root) for dataset in worlds]
+    text = CliRunner().invoke(bench_app, ["attributes", *paths, "--epochs", "1"])
+    assert text.exit_code == 0, text.output
+    assert "contrast_phase" in text.stdout
+    data = json.loads(CliRunner().invoke(bench_app, ["attributes", *paths, "--epochs", "1", "--json"]).stdout)
+    assert [row["attribute"] for row in data["attributes"]] == ["sex", "contrast_phase"]
