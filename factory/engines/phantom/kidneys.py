@@ -38,7 +38,7 @@ def _place(build: Build, side: str, sign: Number) -> _Place:
     if f"malrotated_kidney_{side}" in variants.present:
         turn -= sign * 75
     if "horseshoe_kidney" in variants.present:
-        x, y, z, turn, tilt = sign * 52, 6, -62, sign * -20, sign * -22
+        x, y, z, turn, tilt = sign * 52.0, 6.0, -62.0, sign * -20, sign * -22
     axes = (29 * math.exp(0.09 * thick), 25 * math.exp(-0.05 * thick), 55 * math.exp(0.09 * long))
     return _Place((x, y, z), axes, turned(turn, -12 + 7 * pitch, tilt))
 
@@ -58,7 +58,7 @@ def paint_kidney(canvas: Canvas, side: str, sign: Number) -> None:
         bean = smooth_max(bean, -ellipsoid(xyz, hilum, (19 * sinus, 9.5 * sinus, 25 * sinus), place.frame), 6.0)
         if joined:  # the isthmus crosses in front of the great vessels
             bean = smooth_min(bean, capsule(xyz, ((sign * 34, -16, -104), (sign * 1, -47, -112)), 11.0), 12.0)
-            bean = np.maximum(bean, -sign * xyz[0])
+            bean = np.maximum(bean, -sign * xyz[0] - 10)
         return bean + rough * box.at(canvas.space.grain)
 
     centre, reach = np.array(place.centre), np.array([62.0, 62, 88])

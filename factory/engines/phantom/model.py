@@ -64,6 +64,7 @@ def paint(build: Build, grid: Grid) -> UInt8[np.ndarray, "z y x"]:
     torso = Torso(space)
     plan = Canvas(space, LATTICE, {}, {}, solving=True)
     _paint_all(plan, torso)
+    paint_accessory_spleens(plan.through(torso.viscera))
     canvas = Canvas(space, grid, plan.levels_mm, plan.routes)
     _paint_all(canvas, torso)
     names = [entry.name for entry in structures() if entry.name not in SCATTERED]

@@ -7,7 +7,9 @@ from jaxtyping import Float32
 
 from factory.engines.phantom.bending import bent, turned
 from factory.engines.phantom.canvas import SOFT, Box, Canvas, Mask
+from factory.engines.phantom.curves import Tube
 from factory.engines.phantom.shapes import ellipsoid, smooth_max, smooth_min
+from manifests.anatomy import structure
 
 __all__ = ["paint_accessory_spleens", "paint_spleen"]
 
@@ -41,10 +43,26 @@ def paint_spleen(canvas: Canvas, inside: Mask) -> None:
 
 
 def paint_accessory_spleens(canvas: Canvas) -> None:
-    """Paint accessory spleens in the fat between hilum and lower pole; after all else, as they lie apart."""
-    build = canvas.space.build
-    dx, dy, dz = build.moved("spleen")
-    for place, radius in build.variants.spleens:
-        x, y, z = 68 + 0.3 * dx + 16 * place, -2 + dy + 10 * place, 30 + dz - 50 * place
-        ball = canvas.space.tube([(x, y, z - 0.3, radius), (x, y, z + 0.3, radius)])
-        canvas.draw("spleen", [ball], ("visceral_fat",))
+    """Paint accessory spleens in the fat around hilum and lower pole; after all else, as they lie apart."""
+    for number, (place, radius) in enumerate(canvas.space.build.variants.spleens):
+        name = f"accessory_spleen_{number}"
+        if canvas.solving:
+            canvas.routes[name] = _lay_accessory(canvas, place, radius)
+        canvas.draw("spleen", [canvas.routes[name]], ("visceral_fat",))
+
+
+def _lay_accessory(canvas: Canvas, place: float, radius: float) -> Tube:
+    """A ball at the place with most fat around it, and spleen farthest, of some between hilum and lower pole."""
+    at = (place + np.arange(12) * 0.618) % 1.0
+    shift = np.array(canvas.space.build.moved("spleen")) * (0.3, 1.0, 1.0)
+    spots = np.column_stack([62 + 26 * at, -16 + 48 * ((at * 5) % 1), 45 - 75 * ((at * 3) % 1)]) + shift
+    centres = canvas.space.place(spots)
+    size = radius * canvas.space.build.scale
+    score = np.zeros(len(spots))
+    for gap, name, worth in ((4, "visceral_fat", 1), (10, "spleen", -2)):
+        shell = np.vstack([np.zeros(3), (size + gap) * np.eye(3), -(size + gap) * np.eye(3)])
+        index = np.rint((centres[:, None] + shell - canvas.grid.origin_mm_xyz)[..., ::-1] / canvas.grid.spacing_mm_zyx)
+        found = canvas.labels[tuple(np.moveaxis(index.astype(int), 2, 0))] == structure(name).id
+        score += worth * (found.sum(axis=1) + 3 * found[:, 0])
+    best = centres[int(score.argmax())]
+    return Tube(np.array([best, best + np.array((0, 0, 0.5))]), np.array([size, size]))
