@@ -121,7 +121,7 @@ def test_cysts_lie_on_their_kidney_and_accessory_spleens_add_to_the_spleen(plain
     near = ndimage.binary_dilation(mask(labels, "kidney_cyst_left"), iterations=1)
     assert (near & mask(labels, "kidney_left")).any()
     added = mask(labels, "spleen").sum() - mask(plain, "spleen").sum()
-    assert 0.5 < added * GRID.voxel_volume_ml / (4 / 3 * np.pi * 0.8**3) < 1.5
+    assert 0.25 < added * GRID.voxel_volume_ml / (4 / 3 * np.pi * 0.8**3) < 1.5
 
 
 def test_the_gate_knows_what_was_drawn():
