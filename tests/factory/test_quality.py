@@ -1,6 +1,7 @@
 """The gate accepts a sound case and names each planted fault by exactly its code."""
 
 import ast
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import factory.quality
 from factory.config import preset
 from factory.engines.base import Request
 from factory.quality import CODES, GATE, Verdict, assess
-from factory.quality.components import runs_of
+from factory.quality.components import runs_at, runs_of
 from factory.quality.measure import measure
 from manifests.anatomy import by_id, structure
 from manifests.case import Arrays
@@ -336,8 +337,33 @@ def test_components_equal_a_flood_fill(labels):
         pairs |= {(int(number), truth[int(z), int(y), x]) for x in range(int(start), int(stop))}
     assert sum(runs.length) == len(truth)
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(set(truth.values()))
+    marked = np.flatnonzero(labels)
+    sparse = runs_at(labels.shape, marked, labels.reshape(-1)[marked])
+    for name in ("label", "row", "start", "stop", "component"):
+        np.testing.assert_array_equal(getattr(sparse, name), getattr(runs, name))
     union = runs.merged(frozenset({5, 9}))
     assert len(set(union.component.tolist())) == len(set(flood((labels > 0).astype(np.uint8)).values()))
+
+
+@settings(deadline=None, max_examples=40)
+@given(volumes, st.integers(0, 2**32 - 1))
+def test_intensities_equal_those_counted_voxel_by_voxel(labels, seed):
+    rng = np.random.default_rng(seed)
+    ct = rng.integers(-1024, 3072, labels.shape).astype(np.int16)
+    marks = np.where(rng.random(labels.shape) < 0.2, labels > 0, False).astype(np.uint8)
+    measures = measure(Arrays(Grid(labels.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)), ct, labels, marks))
+    padded = np.pad(labels.astype(int), 1, mode="edge")
+    inner = np.ones(labels.shape, bool)
+    for axis, shift in itertools.product(range(3), (-1, 1)):
+        inner &= np.roll(padded, shift, axis)[1:-1, 1:-1, 1:-1] == labels
+    for id in np.unique(labels):
+        own = labels == id
+        healthy = own & (marks == 0) if (own & (marks == 0)).any() else own
+        np.testing.assert_allclose(measures.hu_mean[id], ct[healthy].mean(dtype=float))
+        np.testing.assert_allclose(measures.hu_sd[id], ct[healthy].std(dtype=float), atol=1e-4)
+        core = own & inner & (marks == 0)
+        assert measures.core_voxels[id] == core.sum()
+        np.testing.assert_allclose(measures.core_hu[id], ct[core].mean(dtype=float) if core.any() else 0.0)
 
 
 def longest_by_corners(mask: np.ndarray, spacing: tuple[float, float, float]) -> float:
