@@ -33,8 +33,8 @@ _COMPARED = re.compile(r"\b(?:compar\w+|dated|previous|prior|together\swith)\b",
 _OTHER_SCAN = re.compile(
     r"\b(?:previous|prior(?!\sto)|earlier|recommend\w*|old\s(?:ct|scan|pet|exam\w*|study))\b", re.IGNORECASE
 )
-_MRI = re.compile(r"\b(?:MRI|MRIs|MRCP|magnetic\sresonance)\b")
-_CT = re.compile(r"\b(?:CT|CECT|NCCT|MDCT|tomogra\w+)\b", re.IGNORECASE)
+_OF_MRI = re.compile(r"[\s-]{1,2}(?:[\w-]{1,20}\s){0,2}(?:MRI|MRCP|MR\b|magnetic\sresonance)")
+_COMPARING = re.compile(r"\b(?:compar\w+|together\swith)\b", re.IGNORECASE)
 _ANGIOGRAPHY = re.compile(r"angio|cta", re.IGNORECASE)
 _PULMONARY_VESSELS = re.compile(
     r"pulmonary\W{1,2}(?:(?:ct|cta|computed)\b|(?:trunk|arter|embol|thrombo|vein|vascul|angio))|\bemboli(?:sm|sation)?\b"
@@ -68,16 +68,17 @@ def read_study(draft: Draft, parts: Sequence[Clause]) -> None:
 
 def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
     lower = draft.lower
-    parts = [part for part in parts if not _OTHER_SCAN.search(part.text) and not _only_mri(part)]
     found = [
         (m.means.contrast_phase, (part.start + m.start, part.start + m.end))
         for part in parts
         for m in part.mentions
         if m.means.contrast_phase
+        and not _of_another_scan(part, m)
         and not _other_vessels(part, m, lower)
         and not _NOT_MADE.match(part.text, m.end)
         and not _LACKING.search(part.text, max(0, m.start - 20), m.start)
     ]
+    parts = [part for part in parts if not _OTHER_SCAN.search(part.text)]
     given = [(part, match) for part in parts if "contrast" in part.text for match in _NOT_GIVEN.finditer(part.text)]
     given += [(part, match) for part in parts if "lain" in part.text for match in _PLAIN_SCAN.finditer(part.text)]
     if given:
@@ -99,10 +100,14 @@ def _read_phase(draft: Draft, parts: Sequence[Clause]) -> None:
     draft.state("study.contrast_phase", phase, next(span for name, span in found if name == phase))
 
 
-def _only_mri(part: Clause) -> bool:
-    """Tell whether a clause speaks of magnetic resonance and of no CT."""
-    named = "MR" in part.text or "agnetic" in part.text
-    return named and _MRI.search(part.text) is not None and _CT.search(part.text) is None
+def _of_another_scan(part: Clause, mention: Mention) -> bool:
+    """Tell whether a phase is that of an earlier or a recommended scan, or of magnetic resonance."""
+    if _OF_MRI.match(part.text, mention.end):
+        return True
+    other = _OTHER_SCAN.search(part.text)
+    if other is None:
+        return False
+    return other.start() < mention.end or _COMPARING.search(part.text, mention.end, other.start()) is None
 
 
 def _other_vessels(part: Clause, mention: Mention, lower: str) -> bool:
