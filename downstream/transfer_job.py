@@ -5,7 +5,6 @@ on from the checkpoint, of `predict` with the first case that has no file.
 """
 
 import json
-import math
 import os
 import sys
 from dataclasses import dataclass
@@ -213,14 +212,14 @@ def _normalised(values: Float32[np.ndarray, "z y x"], trainer: Any) -> Float32[n
 
 def _keep_largest(logits: Float32[np.ndarray, "labels z y x"], labels: dict[str, int]) -> None:
     """Take a label away from all but its largest piece, so that the next best one wins there."""
-    best = logits.argmax(0)
+    best, lowest = logits.argmax(0), logits.min()  # finite: what follows interpolates
     for name, value in labels.items():
         if value and name not in _PIECES:
             pieces, count = components(best == value)
             if count > 1:
                 sizes = np.bincount(pieces.ravel())
                 small = (pieces > 0) & (pieces != 1 + int(sizes[1:].argmax()))
-                logits[value][small] = -math.inf
+                logits[value][small] = lowest
 
 
 if __name__ == "__main__":

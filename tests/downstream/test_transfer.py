@@ -179,6 +179,7 @@ def test_small_pieces_go_to_the_next_best_label():
     assert (best[:, :, :5] == 1).all()
     assert (best[:, :, 8:10] == 2).all()
     assert (best == 3).sum() == 2, "a colon may lie in pieces"
+    assert np.isfinite(logits).all(), "or interpolation would spread it"
 
 
 def test_slices_are_ranked_where_the_reference_is_large():
