@@ -14,7 +14,8 @@ from manifests.case import Lesion
 
 __all__ = ["paint_signs"]
 
-_STRANDS_FROM_MM = 6.0
+_STRANDS_FROM_MM, _STRANDS, _STRAND_MM = 6.0, 22, 1.2
+"""Smallest tumour with strands, their number, and half their width; chosen."""
 _STRANDING_FROM_MM, _STRANDING_HU = 25.0, 55.0
 _DUCT_FROM_MM, _DUCT_HU, _DUCT_SHARE, _DUCT_MM = 8.0, 8.0, 0.7, (1.5, 4.0)
 """Smallest tumour of the pancreas that dilates the duct, its HU, how often, and range of its radius; chosen."""
@@ -56,15 +57,17 @@ def _spiculate(scene: Scene, region: Region, mean: float, rng: np.random.Generat
     offset = [(np.arange(n) - c) * s for n, c, s in zip(region.mask.shape, centre, spacing, strict=True)]
     z, y, x = offset[0][:, None, None], offset[1][None, :, None], offset[2][None, None, :]
     radius = np.sqrt(z**2 + y**2 + x**2) + 1e-3
-    field = np.zeros(region.mask.shape, np.float32)
-    for direction in rng.standard_normal((14, 3)):
+    field, width = np.zeros(region.mask.shape, np.float32), max(_STRAND_MM, scene.voxel_mm / 2)
+    for direction in rng.standard_normal((_STRANDS, 3)):
         direction /= np.linalg.norm(direction)
-        cosine = (z * direction[0] + y * direction[1] + x * direction[2]) / radius
-        field = np.maximum(field, smoothstep((cosine - 0.93).astype(np.float32), 0.0, 0.07))
-    near = 1 - smoothstep(-depth_mm(region.mask, scene.grid.spacing_mm_zyx, 7.0), 3.0, 7.5)
+        along = z * direction[0] + y * direction[1] + x * direction[2]
+        across = np.maximum(radius**2 - along**2, 0)
+        field = np.maximum(field, np.where(along > 0, np.exp(-across / width**2), 0).astype(np.float32))
+    reach_mm = float(rng.uniform(7.0, 12.0))
+    near = 1 - smoothstep(-depth_mm(region.mask, scene.grid.spacing_mm_zyx, reach_mm), 3.0, reach_mm)
     lung = (scene.hu[region.box] < -500) & ~region.mask
     hu = scene.hu[region.box]
-    strand = field * near * 0.55
+    strand = field * near * min(0.85, 2 * _STRAND_MM / scene.voxel_mm)
     hu[lung] += (strand * (np.float32(mean) - hu))[lung]
 
 

@@ -101,10 +101,13 @@ def _solid(body: _Body, values: Volume, _hu: Volume) -> Volume:
 def _necrotic(body: _Body, values: Volume, hu: Volume) -> Volume:
     """A third to two thirds of it dead: ragged, in the core, near water, unenhanced."""
     values = _solid(body, values, hu)
-    score = body.depth + np.float32(max(body.lesion.size_mm / 14, 2.0)) * body.rough
+    ragged = max(body.lesion.size_mm / 10, 2.0)
+    # exact distances: a box average would leave its corners in a wide core
+    depth = ndimage.distance_transform_edt(body.mask, sampling=body.spacing).astype(np.float32)
+    score = depth + np.float32(ragged) * (body.rough + 0.4 * body.fine)
     start = body.level(score, body.rng.uniform(0.35, 0.65))
     dead = np.float32(body.rng.normal(*_DEAD_HU))
-    mixed: Volume = values + smoothstep(score, float(start) - 1.5, float(start) + 1.5) * (dead + 3 * body.fine - values)
+    mixed: Volume = values + smoothstep(score, float(start) - 2.5, float(start) + 2.5) * (dead + 3 * body.fine - values)
     return mixed
 
 
