@@ -73,7 +73,7 @@ class Box:
 
     @property
     def _is_fine(self) -> bool:
-        return min(len(axis) for axis in self.axes_mm) > 1 and self.axes_mm[0][1] - self.axes_mm[0][0] <= 2.5
+        return bool(min(len(axis) for axis in self.axes_mm) > 1 and self.axes_mm[0][1] - self.axes_mm[0][0] <= 2.5)
 
     def _coarse(self) -> "Box":
         """The points of a grid of 3 mm around the voxels."""
@@ -134,11 +134,8 @@ class Canvas:
         self, low_mm: Sequence[Number] | Float[np.ndarray, " 3"], high_mm: Sequence[Number] | Float[np.ndarray, " 3"]
     ) -> Box | None:
         """The voxels around a cuboid of reference coordinates; None where the grid has none."""
-        low, high = np.asarray(low_mm, float), np.asarray(high_mm, float)
-        steps = np.linspace(0, 1, 3)
-        corners = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3) * (high - low) + low
-        world = self.space.place(corners)
-        return self._world_box(world.min(0) - 6.0, world.max(0) + 6.0)
+        low, high = self.space.hull(np.asarray(low_mm, np.float64), np.asarray(high_mm, np.float64))
+        return self._world_box(low - 6.0, high + 6.0)
 
     def fill(
         self,
