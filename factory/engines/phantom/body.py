@@ -63,7 +63,7 @@ _FAT_ALONG = Profile(
     {-390: 0.9, -300: 1.1, -230: 1.2, -120: 1.1, -60: 1.0, 20: 0.8, 100: 0.6, 180: 0.55, 250: 0.5, 290: 0.4, 340: 0.35}
 )
 _FAT_BEHIND = Profile({-390: 1.2, -300: 1.9, -250: 1.9, -180: 1.5, -120: 1.3, 0: 1.0, 120: 0.9, 200: 0.9, 390: 0.7})
-_DOME_RIGHT_MM, _DOME_LEFT_MM, _DOME_MIDDLE_MM = 96.0, 85.0, 74.0
+_DOME_RIGHT_MM, _DOME_LEFT_MM, _DOME_MIDDLE_MM = 92.0, 84.0, 74.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ __all__ = ["Posture", "draw_posture"]
 
 _TURN_SD_DEG = (0.8, 1.2, 2.2)
 _OFFSET_SD_MM = (5.0, 4.0)
-_BREATH_SD_MM, _BREATH_MOST_MM = 11.0, 26.0
+_BREATH_MEAN_MM, _BREATH_SD_MM, _BREATH_MOST_MM = 4.0, 11.0, 26.0
 _SCOLIOSIS_RATE, _KYPHOSIS_RATE, _ARMS_RATE = 0.03, 0.03, 0.07
 
 
@@ -23,7 +23,7 @@ class Posture:
     Attributes:
         turn_deg: rotation about x (nod), y (lean to a side) and z (roll on the table).
         offset_mm: displacement (x, y) of the whole body in the field of view.
-        breath_mm: how far the domes of the diaphragm stand below their mean; positive = breathed in.
+        breath_mm: how far the domes of the diaphragm stand below those of the reference; positive = breathed in.
         kyphosis_mm, lordosis_mm: how far the chest bends back and the loins bend to the front.
         scoliosis_mm: how far the spine bends to the left in the chest and in the loins.
         arms_down: whether the left and the right arm lie beside the trunk.
@@ -61,7 +61,7 @@ def draw_posture(person: Person, normal: Mapping[str, float], rng: np.random.Gen
     chance, amount, side = rng.random(4), rng.random(2), rng.standard_normal(2)
     marked = (6 + 10 * amount[0]) * np.sign(side[0]) * (chance[0] < _SCOLIOSIS_RATE * (1.5 if person.female else 0.7))
     stoop = 0.18 * max(person.age_years - 55, 0) + (8 + 10 * amount[1]) * (chance[1] < _KYPHOSIS_RATE)
-    breath = _BREATH_SD_MM * normal["breath"] - 0.5 * (person.bmi - 25)
+    breath = _BREATH_MEAN_MM + _BREATH_SD_MM * normal["breath"] - 0.5 * (person.bmi - 25)
     both, one = chance[2] < _ARMS_RATE, chance[3]
     chest = 2.5 * normal["scoliosis"] + marked
     return Posture(
