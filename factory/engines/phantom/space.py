@@ -34,18 +34,24 @@ _KYPHOSIS = Profile({-250: 0.0, -100: 0.0, 0: 0.0, 90: 0.5, 180: 1.0, 250: 0.6, 
 _SCOLIOSIS_CHEST = Profile({-20: 0.0, 50: 0.5, 120: 1.0, 190: 0.6, 260: 0.0})
 _SCOLIOSIS_LOINS = Profile({-190: 0.0, -130: 0.5, -65: 1.0, 0: 0.5, 60: 0.0})
 
+_ORIGIN_MM, _STEP_MM = np.array(LATTICE.origin_mm_xyz), np.array(LATTICE.spacing_mm_zyx)
+_LAST = np.array(LATTICE.shape_zyx) - 1.001
+_STRIDES = np.array([LATTICE.shape_zyx[1] * LATTICE.shape_zyx[2], LATTICE.shape_zyx[2], 1])
+_CORNERS = np.array(list(np.ndindex(2, 2, 2))) @ _STRIDES[:, None]
+
 Volume = Float32[np.ndarray, "z y x"]
 Rows = Sequence[Sequence[Number]] | Float[np.ndarray, "_ 4"]
 
 
 def _at(fields: Float32[np.ndarray, "k z y x"], points_mm: Float[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n k"]:
     """Interpolate fields of the lattice at scattered world points."""
-    place = ((points_mm - LATTICE.origin_mm_xyz) / LATTICE.spacing_mm_zyx)[:, ::-1]
-    place = np.clip(place, 0, np.array(LATTICE.shape_zyx) - 1.001)
+    place = ((points_mm - _ORIGIN_MM) / _STEP_MM)[:, ::-1]
+    place = np.minimum(np.maximum(place, 0), _LAST)
     low = place.astype(np.intp)
-    corners = np.array(list(np.ndindex(2, 2, 2)))[:, None]
-    weights = np.abs(1 - corners - (place - low)[None]).prod(axis=2)
-    index = np.ravel_multi_index(tuple(np.moveaxis(low[None] + corners, 2, 0)), LATTICE.shape_zyx)
+    up = (place - low).T
+    z, y, x = np.stack([1 - up, up], axis=1)
+    weights = ((z[:, None] * y)[:, :, None] * x).reshape(8, -1)
+    index = low @ _STRIDES + _CORNERS
     return np.asarray((fields.reshape(len(fields), -1)[:, index] * weights).sum(axis=1).T, np.float64)
 
 
@@ -140,6 +146,22 @@ class Space:
         if key not in self._routed:
             self._routed[key] = self._route(controls, thicker, step_mm, squash_zyx)
         return self._routed[key]
+
+    def hull(
+        self, low_mm: Float64[np.ndarray, " 3"], high_mm: Float64[np.ndarray, " 3"]
+    ) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
+        """Lowest and highest world coordinates of a cuboid of reference coordinates."""
+        key = low_mm.tobytes() + high_mm.tobytes()
+        if key not in self._hulls:
+            steps = np.linspace(0, 1, 3)
+            corners = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3) * (high_mm - low_mm) + low_mm
+            world = self.place(corners)
+            self._hulls[key] = world.min(0), world.max(0)
+        return self._hulls[key]
+
+    @cached_property
+    def _hulls(self) -> dict[bytes, tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]]:
+        return {}
 
     @cached_property
     def _routed(self) -> dict[tuple[object, ...], list[Tube]]:

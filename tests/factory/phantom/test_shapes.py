@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.engines.phantom.canvas import Canvas
-from factory.engines.phantom.curves import Tube, centreline, tube
+from factory.engines.phantom.canvas import Box, Canvas
+from factory.engines.phantom.curves import Tube, centreline, polyline, tube
 from factory.engines.phantom.interpolation import LATTICE, interpolate
 from factory.engines.phantom.shapes import ellipsoid, smooth_max, smooth_min
 from manifests.geometry import Grid
@@ -88,3 +88,49 @@ def _blank():
 
     prompt = Prompt(patient=Patient(age_years=50, sex="male", height_cm=175, weight_kg=75))
     return Space(draw_build(prompt, np.random.default_rng(0)))
+
+
+@given(st.floats(-30, 30), st.floats(3, 40), st.tuples(*[st.floats(-25, 25)] * 3))
+@settings(deadline=None, max_examples=25)
+def test_the_part_below_a_level_holds_all_that_is_below_it(level, radius, centre):
+    grid = Grid((40, 44, 50), (1.5, 1.5, 1.5), (-37.0, -33.0, -30.0))
+    box = Box(_blank(), np.zeros(grid.shape_zyx, np.uint8), grid.axes_mm())
+    box.labels[...] = np.arange(box.labels.size).reshape(box.labels.shape) % 251
+
+    def ball(at: Box):
+        z, y, x = (axis.astype(np.float32) for axis in at.axes_mm)
+        return ellipsoid(tuple(np.meshgrid(z, y, x, indexing="ij"))[::-1], centre, (radius, radius, radius))
+
+    whole = box.evaluate(ball)
+    found = box.below(ball, level)
+    if found is None:
+        assert not (whole < level).any()
+        return
+    part, values = found
+    assert (values < level).sum() == (whole < level).sum()
+    np.testing.assert_array_equal(np.sort(values[values < level]), np.sort(whole[whole < level]))
+    np.testing.assert_array_equal(np.sort(part.labels[values < level]), np.sort(box.labels[whole < level]))
+
+
+@given(st.lists(st.tuples(*[st.floats(-60, 60)] * 3, st.floats(0.2, 14)), min_size=2, max_size=6))
+@settings(deadline=None, max_examples=25)
+def test_a_tube_is_its_round_cones_and_its_line_also_at_the_edge_of_the_grid(rows):
+    grid = Grid((18, 16, 20), (3.0, 4.0, 2.5), (-24.0, -30.0, -27.0))
+    canvas = Canvas(_blank(), grid, {}, {})
+    canvas.labels[:] = 120
+    route = polyline(rows)
+    canvas.draw("aorta", [route])
+    z, y, x = np.meshgrid(*grid.axes_mm(), indexing="ij")
+    voxels = np.stack([x, y, z], axis=-1)
+    margin = np.full(grid.shape_zyx, np.inf)
+    for a, b, ra, rb in zip(route.points_mm, route.points_mm[1:], route.radii_mm, route.radii_mm[1:], strict=False):
+        along = np.clip((voxels - a) @ (b - a) / max((b - a) @ (b - a), 1e-9), 0, 1)
+        depth = np.linalg.norm(voxels - a - along[..., None] * (b - a), axis=-1) - ra - along * (rb - ra)
+        margin = np.minimum(margin, depth)
+    painted = canvas.labels == 52
+    line = canvas._threads([Tube(route.points_mm, np.full(len(rows), 0.1))])
+    on_line = np.zeros(painted.size, bool)
+    on_line[line] = True
+    assert painted[margin < -0.01].all()
+    assert painted.ravel()[line].all()
+    assert not (painted & (margin > 0.01) & ~on_line.reshape(painted.shape)).any()
