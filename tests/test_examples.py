@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -41,6 +42,14 @@ def test_export_and_look(built):
 
 def test_own_engine(tmp_path):
     assert "accepted flat" in run("own_engine.py", tmp_path, "tiny", cwd=tmp_path)
+
+
+def test_triptychs(built):
+    _, folder = built
+    printed = run("triptychs.py", folder / "dataset", folder / "triptychs.jpg", cwd=folder)
+    assert printed.startswith("2 cases in ")
+    height, width, _ = plt.imread(folder / "triptychs.jpg").shape
+    assert (height, width) == (306, 1728)  # one row of three places
 
 
 def test_examples_are_short():
