@@ -33,9 +33,8 @@ _WORD_FIRST = re.compile(
 _SEX_FIRST = re.compile(
     r"\b[MF](?!-?18\b)\s?[-/,]\s?(?P<value>\d{1,3})(?![\d.,]*\s?(?:cm|mm|kg|%|/|\d))"
     r"|\b(?i:man|woman|male|female|lady|gentleman|patient|pt|Mrs?\.?\s[A-Z][\w.]{0,15})[,:]\s?(?:aged\s)?(?P<years>\d{2})(?=\s?(?:[,;.]|(?i:y|years?|yrs?)\b)(?!\d))"
-    r"|\b(?i:man|woman|male|female|lady|gentleman|boy|girl|patient)\s?\((?i:aged\s|age:?\s)?(?P<bracketed>\d{1,2})(?:\s?(?i:y|years?|yrs?|y\.o\.|yo)(?:\s(?i:old))?)?\)"
-    r"|\b(?i:man|woman|male|female|lady|gentleman|boy|girl|patient)(?:/|,?\s)(?i:aged\s|of\s|patient\sof\s)?(?P<plain>\d{1,3})[\s-]?(?i:years?|yrs?)\b"
-    r"(?!\s(?i:after|ago|later|before|post|prior|follow\w*|of|history|earlier|survival|since))"
+    r"|\b(?i:man|woman|male|female|lady|gentleman|boy|girl|patient)(?:\s?\((?i:aged\s|age:?\s)?(?P<bracketed>\d{1,2})(?:\s?(?i:y|years?|yrs?|y\.o\.|yo)(?:\s(?i:old))?)?\)|(?:/|,?\s)(?i:aged\s|of\s|patient\sof\s)?(?P<plain>\d{1,3})[\s-]?(?i:years?|yrs?)\b"
+    r"(?!\s(?i:after|ago|later|before|post|prior|follow\w*|of|history|earlier|survival|since)))"
 )
 _SPELLED = re.compile(
     rf"\b(?P<spelled>(?:{'|'.join(spelled_words())})(?:[\s-](?:{'|'.join(spelled_words())}))?)[\s-]{{1,2}}years?[\s-]{{1,2}}(?:old\b|of\sage\b|(?=(?:(?:fe)?male|(?:wo)?man)\b))"
