@@ -151,8 +151,17 @@ def _hurt(
     loose = {entry.id for entry in structures() if entry.tissue in _LOOSE or entry.name == "skeletal_muscle"}
     left, came = (np.bincount(part[changed], minlength=256) for part in (before, after))
     touched = [int(i) for i in np.flatnonzero(left + came) if i not in loose]
-    torn = _torn(before, after, touched, voxels)
+    torn = _torn(before, after, touched, voxels) | _parted(before, after, set(touched))
     return [i for i in touched if i in torn or (i != site.id and left[i] - came[i] > _MAX_LOSS * voxels[i])]
+
+
+def _parted(before: UInt8[np.ndarray, "z y x"], after: UInt8[np.ndarray, "z y x"], ids: set[int]) -> set[int]:
+    """Ids of the segments of the colon, if any was moved and they no longer follow each other."""
+    colon = {entry.id for entry in structures() if entry.organ == "colon"}
+    if not colon & ids:
+        return set()
+    now, then = (ndimage.label(np.isin(part, list(colon)), CONNECTED_26)[1] for part in (after, before))
+    return colon if now > then else set()
 
 
 def _torn(
