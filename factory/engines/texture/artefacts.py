@@ -52,7 +52,7 @@ def radiate(hu: Float32[np.ndarray, "z y x"], spacing_mm: tuple[float, float, fl
 def _star(
     hu: Float32[np.ndarray, "z y x"],
     span: slice,
-    metal: Bool[np.ndarray, "z y x"],
+    metal: Bool[np.ndarray, "k y x"],
     setting: tuple[tuple[float, float, float], np.random.Generator],
 ) -> None:
     """Draw the star of one piece of metal: rays by angle that turn slowly from slice to slice."""
