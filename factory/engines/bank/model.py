@@ -64,7 +64,7 @@ class Bank(MaskModel):
         background = BACKGROUND.identity
         self.identity: Mapping[str, str] = {
             "name": "bank",
-            "version": "2",
+            "version": "3",
             "bank": content,
             "sources": "real" if self._dataset.spec.from_patients else "synthetic",
             "background": f"{background['name']} {background['version']}",

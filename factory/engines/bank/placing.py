@@ -1,8 +1,8 @@
 """Where a source lies: from the frame of its scanner to the torso frame of all grids.
 
 The torso frame has its origin at the front edge of L1 (see `factory.config`). `landmarks.csv`
-holds the mean centre of each structure there, over eight men of 175 cm and eight women of
-163 cm of the embedded population. A source is moved so that its own centres meet these; with a
+holds the mean centre of each structure there, over twelve men of 175 cm and twelve women of
+163 cm of the embedded population (`benchmarks/bank_landmarks.py`). A source is moved so that its own centres meet these; with a
 stretch of the spine in view, the spacing of its vertebrae tells how large its frame is, and
 else the distance of organs on the left from those on the right how broad it is.
 """
@@ -28,7 +28,7 @@ _SPINE_MM = 80.0
 _ACROSS_MM = 100.0
 """The same from left to right, for a source without spine."""
 _SCALES = (0.8, 1.25)
-_FLANKS, _FLANKS_MM = ("liver", "spleen"), ((-131.0, 129.0), (-112.0, 58.0))
+_FLANKS, _FLANKS_MM = ("liver", "spleen"), ((-133.0, 132.0), (-110.0, 62.0))
 """Edges along x and y of liver and spleen together in the reference man."""
 _SPINE_WEIGHT = 6.0
 _LONG = frozenset({"aorta", "esophagus", "inferior_vena_cava", "spinal_cord", "trachea", "costal_cartilages", "small_bowel",
