@@ -23,7 +23,7 @@ class Costs:
 
     Attributes:
         cases: synthetic cases, `scans` real ones.
-        step_s: one training step.
+        step_s: one training step; 0 for a plan with nnU-Net's own network, which is known only once it has planned.
         seconds: by stage, those of finished work included.
         note: what the figures leave out.
     """
@@ -61,9 +61,9 @@ def transfer_costs(options: TransferOptions, real: Path, source: Path | int) -> 
     _, cases, wanted = check_target(real, options)
     count = source if isinstance(source, int) else len(Dataset.open(source).accepted())
     size = options.size()
-    step_s = _measured_step_s(size, len(wanted.labels), options.device) if size["features"] else float("nan")
+    step_s = _measured_step_s(size, len(wanted.labels), options.device) if size["features"] else 0.0
     scans = len(cases) + min(8, count)
-    windows = _windows(size) if size["features"] else float("nan")
+    windows = _windows(size) if size["features"] else 0.0
     seconds = {
         "build": count * _BUILD_S / options.workers if isinstance(source, int) else 0.0,
         "export": count * _EXPORT_S,
@@ -72,7 +72,8 @@ def transfer_costs(options: TransferOptions, real: Path, source: Path | int) -> 
         "predict": scans * (windows * _PATCH_SHARE * step_s / max(size["batch"], 1) + 10),
         "score": scans * _SCORE_S,
     }
-    note = "rough but for the training; building depends on preset and dial"
+    known = "rough but for the training; building depends on preset and dial"
+    note = known if size["features"] else "training and prediction of this plan are not estimated"
     return Costs(count, len(cases), step_s, seconds, note)
 
 

@@ -249,15 +249,16 @@ def test_killed_at_every_step_it_ends_with_the_same_scores(real_boxes, box_datas
         process = start(out)
         while not list(out.glob(moment)) and process.poll() is None:
             time.sleep(0.05)
+        assert process.poll() is None, process.communicate()[1]
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
         time.sleep(0.5)
         commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
         assert not [command for command in commands if str(out).encode() in command], "workers end, too"
     finished = [start(out), start(tmp_path / "whole")]
     for process in finished:
-        assert process.communicate()[1] is not None
-        assert process.returncode == 0
+        message = process.communicate()[1]
+        assert process.returncode == 0, message
     whole = tmp_path / "whole"
     assert (out / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes()
     result = json.loads((out / "results.json").read_text())
