@@ -40,6 +40,8 @@ GATE: dict[str, Any] = {
     "adult_weight_kg": 75.0,
     "enlarged_ratio": 1.0,
     "enlarged_headroom": 4.0,
+    # implants are no tissue: voxels from here on count for no structure's intensity
+    "metal_hu": 2000,
     # intensity: table mean ± (margin of the tissue + sd * hu_sd)
     "hu_sd": 3.0,
     "hu_min_voxels": 50,

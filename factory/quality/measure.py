@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist
 
 from factory.quality.character import form_of, kind_of
 from factory.quality.components import Runs, runs_at, runs_between, stretches_of
+from factory.quality.limits import GATE
 from manifests.anatomy import Structure, structures
 from manifests.case import Arrays, Lesion, StructureMeasure
 from manifests.geometry import Grid
@@ -30,9 +31,9 @@ class Measures:
 
     Attributes:
         voxels, lesion_voxels: size of each structure, and the part of it under lesions.
-        hu_mean, hu_sd: intensity of each structure without its lesions where any is left.
+        hu_mean, hu_sd: intensity of each structure without its lesions and metal, where any is left.
         core_voxels, core_hu: number and mean HU of a structure's inner voxels, those whose six
-            neighbours belong to it too: free of partial volume. Without its lesions.
+            neighbours belong to it too: free of partial volume. Without its lesions and metal.
         components, main_fraction: number of 26-connected parts, and share of the largest.
         cut: whether a structure touches the edge of the grid, or the first or last slice that holds
             any anatomy: a scan that ends inside the grid cuts like one that fills it.
@@ -92,7 +93,7 @@ def measure(arrays: Arrays, max_lesions: int = 255) -> Measures:
     anatomy, lesion = arrays.anatomy.reshape(-1), arrays.lesions.reshape(-1)
     marked = np.flatnonzero(lesion)
     lesion_voxels = np.bincount(anatomy[marked], minlength=_IDS)
-    hu_mean, hu_sd = _intensity(stretches, arrays, marked)
+    hu_mean, hu_sd = _intensity(stretches, arrays, np.flatnonzero(_foreign(arrays)))
     core_voxels, core_hu = _core(stretches, arrays)
     components, main = _connectivity(runs)
     lesion_runs = runs_at(arrays.lesions.shape, marked, np.ones(len(marked), np.uint8))
@@ -150,8 +151,13 @@ class _Stretches:
         return _sum(self.label, np.diff(self.begin, append=voxels))
 
 
+def _foreign(arrays: Arrays) -> Bool[np.ndarray, "z y x"]:
+    """Voxels that are not the tissue that their label names: lesions and metal."""
+    return np.asarray((arrays.lesions > 0) | (arrays.ct >= GATE["metal_hu"]))
+
+
 def _intensity(stretches: _Stretches, arrays: Arrays, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the CT by label, without lesions where anything else is left."""
+    """Mean and standard deviation of the CT by label, without lesions and metal where anything else is left."""
     ct = arrays.ct
     count, total = stretches.count(ct.size), stretches.total(ct)
     squares = stretches.total(np.multiply(ct, ct, dtype=np.int32))
@@ -166,8 +172,8 @@ def _intensity(stretches: _Stretches, arrays: Arrays, marked: np.ndarray) -> tup
 
 
 def _core(stretches: _Stretches, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Number and mean of the voxels whose six neighbours have their label, without lesions."""
-    core = arrays.lesions == 0
+    """Number and mean of the voxels whose six neighbours have their label, without lesions and metal."""
+    core = ~_foreign(arrays)
     for axis in range(3):
         ahead, behind = ((slice(None),) * axis + (part,) for part in (slice(1, None), slice(None, -1)))
         same = arrays.anatomy[ahead] == arrays.anatomy[behind]
