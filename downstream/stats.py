@@ -198,6 +198,7 @@ def _bca_bounds(
     below = (np.count_nonzero(draws < mean) + 0.5 * np.count_nonzero(draws == mean)) / draws.size
     bias = ndtri(np.clip(below, 0.5 / draws.size, 1 - 0.5 / draws.size))
     spread = values - mean
+    spread /= np.abs(spread).max()  # skewness has no scale; powers of tiny numbers would be 0
     acceleration = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5)  # of the jackknife means
     tail = ndtri((1 - level) / 2)
     shifted = [bias + (bias + z) / (1 - acceleration * (bias + z)) for z in (tail, -tail)]

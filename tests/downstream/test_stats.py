@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -45,6 +45,7 @@ def test_interval_of_few_or_equal_values():
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(finite, min_size=2, max_size=12), st.integers(0, 5))
+@example([0.0, 2.8e-134], 0)
 def test_interval_repeats_by_seed_holds_its_mean_and_ignores_nan(values, seed):
     first = bootstrap_mean(values, seed=seed, resamples=500)
     assert first == bootstrap_mean([*values, math.nan], seed=seed, resamples=500)
