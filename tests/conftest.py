@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("factory", deadline=None)  # speed is measured in benchmarks/, never in a test
+settings.load_profile("factory")
 
 REAL_DATA = Path(os.environ.get("CT_FACTORY_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
