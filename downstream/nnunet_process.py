@@ -15,6 +15,8 @@ from manifests.errors import WorkerError
 
 __all__ = ["Progress", "end_with_parent", "environment", "run_module", "tell"]
 
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # MKL's number limits torch, too
+
 Progress = Callable[[str, int, int], object]
 """Called with a stage, what is done of it, and the total."""
 
@@ -30,7 +32,7 @@ def environment(raw: Path, out: Path, workers: int) -> dict[str, str]:
         "nnUNet_extTrainer": str(root / "trainers"),
         "nnUNet_compile": "f",
         "nnUNet_def_n_proc": str(workers),
-        "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+        **dict.fromkeys(_THREADS, str(os.cpu_count() or 1)),
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
     }

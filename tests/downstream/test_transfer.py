@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from downstream.nnunet_process import environment
 from downstream.results import Result, Results
 from downstream.transfer import TransferOptions, _alone, _Steps, check_target, check_work_folder, transfer
 from downstream.transfer import parse_exclusions as parse
@@ -264,3 +265,10 @@ def test_killed_at_every_step_it_ends_with_the_same_scores(real_boxes, box_datas
     result = json.loads((out / "results.json").read_text())
     assert {row["label"] for row in result["labels"]} == {"left kidney", "right kidney"}
     assert list((out / "figures").glob("*.png"))
+
+
+def test_the_training_process_uses_every_core(tmp_path):
+    command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
+    inherited = os.environ | {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # as the command line sets them
+    printed = subprocess.check_output(command, env=inherited | environment(tmp_path, tmp_path, 1), text=True)
+    assert int(printed) == os.cpu_count()
