@@ -16,6 +16,7 @@ from typing import Any
 
 from downstream.metrics import score_case
 from downstream.nnunet_process import end_with_parent, tell
+from downstream.predictor import predictor_of
 from manifests.identity import content_hash
 
 __all__ = ["main", "shrink_plan"]
@@ -138,27 +139,7 @@ def _trainer(job: _Job) -> Any:
 
 def _predict(job: _Job) -> None:
     """Segment the held-out cases one after the other, from their image files as a user would."""
-    import torch
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    trainer = _trainer(job)
-    trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
-    trainer.set_deep_supervision_enabled(False)
-    predictor = nnUNetPredictor(
-        use_mirroring=False,
-        perform_everything_on_device=job.options["device"] == "cuda",
-        device=torch.device(job.options["device"]),
-        allow_tqdm=False,
-    )
-    predictor.manual_initialization(
-        trainer.network,
-        trainer.plans_manager,
-        trainer.configuration_manager,
-        [trainer.network.state_dict()],
-        trainer.dataset_json,
-        type(trainer).__name__,
-        None,
-    )
+    predictor = predictor_of(_trainer(job))
     cases = job.split()["val"]
     for number, case in enumerate(cases):
         tell("predict", number, len(cases))

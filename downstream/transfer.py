@@ -4,12 +4,8 @@ Steps are export, prepare, train, predict, score; each names what it was made fr
 interrupted one stood, and another plan, seed or dataset repeats only what depends on it.
 """
 
-import fcntl
 import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +15,14 @@ from downstream.nnunet_layout import require_nnunet
 from downstream.nnunet_process import Progress, environment, run_module
 from downstream.pairs import writing
 from downstream.splits import groups
+from downstream.steps import Steps, alone
 from downstream.transfer_plans import transfer_plan
 from downstream.transfer_scores import REAL, SYNTHETIC, Exclusion, Scoring, score_arms
 from downstream.transfer_tables import TransferResult, write_result
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.durable import replace
-from manifests.errors import BusyError, InvalidValueError, LocationError, UnknownNameError
+from manifests.errors import InvalidValueError, LocationError, UnknownNameError
 from manifests.geometry import HU_MIN
 from manifests.identity import content_hash
 from manifests.schemes import Scheme, scheme
@@ -195,7 +192,7 @@ def transfer(
     tell = on_progress or (lambda *_: None)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with alone(out, "a transfer"):
         return _run(source, (target, [case.case_id for case in cases]), out, options, tell)
 
 
@@ -206,7 +203,7 @@ def _run(
     folder, held_out = _export(source, out, wanted, tell)
     job = _write_job(out, folder, options, {REAL: target, SYNTHETIC: (source, held_out)})
     variables = environment(folder.parent, out, options.workers)
-    steps = _Steps(out)
+    steps = Steps(out, _PRODUCTS)
     for step in ("prepare", "train", "predict"):
         if not steps.done(step, _key(job, step)):
             run_module("downstream.transfer_job", [str(out.resolve()), step], variables, out / "log.txt", tell)
@@ -256,7 +253,7 @@ def _export(source: Dataset, out: Path, wanted: Scheme, tell: Progress) -> tuple
     options = ExportOptions(id=_EXPORT.id, name=_EXPORT.name, scheme=wanted.name, folds=folds, verify=False)
     raw = out / "raw"
     header = [source.spec.spec_id, wanted.name, dict(wanted.labels)]
-    _Steps(out).claim("export", content_hash(header), (raw,))
+    Steps(out, _PRODUCTS).claim("export", content_hash(header), (raw,))
     summary = export(source, raw, options, advance)
     splits = json.loads((summary.folder / "splits_final.json").read_text(encoding="utf-8"))
     return summary.folder, sorted(splits[0]["val"])[:_HELD_OUT]
@@ -289,51 +286,3 @@ def _key(job: dict[str, Any], step: str) -> str:
         parts += [options["largest"], {arm: target["spec_id"] for arm, target in job["targets"].items()}]
         parts += [{arm: target["cases"] for arm, target in job["targets"].items()}]
     return content_hash(parts)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the work folder; the system lets go of it when this process ends, however it ends."""
-    with writing(out):
-        descriptor = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise BusyError(
-            str(out), got="a transfer at work", need="one at a time", do="Wait for it or stop it."
-        ) from error
-    finally:
-        os.close(descriptor)
-
-
-class _Steps:
-    """Which steps of a work folder are finished, and from what."""
-
-    def __init__(self, out: Path) -> None:
-        self.out, self.folder = out, out / "steps"
-
-    def claim(self, step: str, key: str, products: Sequence[Path]) -> None:
-        """Begin or go on with a step; what an earlier one left from something else is removed first."""
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            begun = self.folder / f"{step}.begun"
-            if not begun.is_file() or begun.read_text(encoding="utf-8") != key:
-                for path in products:
-                    shutil.rmtree(path, ignore_errors=True)
-                (self.folder / f"{step}.done").unlink(missing_ok=True)
-                replace(begun, key.encode())
-
-    def done(self, step: str, key: str) -> bool:
-        """Whether a step is finished from just this; if not, its place is made ready."""
-        self.claim(step, key, [self.out / name for name in _PRODUCTS[step]])
-        with writing(self.folder):
-            for name in _PRODUCTS[step]:
-                (self.out / name).mkdir(exist_ok=True)
-        done = self.folder / f"{step}.done"
-        return done.is_file() and done.read_text(encoding="utf-8") == key
-
-    def finish(self, step: str, key: str) -> None:
-        """Note that a step is finished."""
-        with writing(self.folder):
-            replace(self.folder / f"{step}.done", key.encode())

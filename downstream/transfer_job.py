@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int16, UInt8
 from scipy.ndimage import label as components
 
 from downstream.nnunet_process import end_with_parent, tell
+from downstream.predictor import predictor_of
 from downstream.resampling import resampled, vote
 from manifests.dataset import Dataset
 from manifests.geometry import Grid
@@ -143,7 +144,8 @@ def _train(job: _Job) -> None:
 
 def _predict(job: _Job) -> None:
     """Segment every target case, from its CT as the dataset has it."""
-    predictor, trainer = _predictor(job)
+    trainer = job.trainer()
+    predictor = predictor_of(trainer)
     todo = [(arm, target["dataset"], case) for arm, target in job.targets.items() for case in target["cases"]]
     for done, (arm, dataset, case) in enumerate(todo):
         tell("predict", done, len(todo))
@@ -157,29 +159,6 @@ def _predict(job: _Job) -> None:
         write_nifti(partial, segmented, arrays.grid)
         partial.replace(path)
     tell("predict", len(todo), len(todo))
-
-
-def _predictor(job: _Job) -> tuple[Any, Any]:
-    import torch
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    trainer = job.trainer()
-    trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
-    trainer.set_deep_supervision_enabled(False)
-    predictor = nnUNetPredictor(
-        tile_step_size=0.5, use_gaussian=True, use_mirroring=False, device=trainer.device, allow_tqdm=False
-    )
-    predictor.manual_initialization(
-        trainer.network,
-        trainer.plans_manager,
-        trainer.configuration_manager,
-        [trainer.network.state_dict()],
-        trainer.dataset_json,
-        type(trainer).__name__,
-        None,
-    )
-    torch.set_grad_enabled(False)
-    return predictor, trainer
 
 
 def _segment(

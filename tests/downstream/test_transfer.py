@@ -14,7 +14,8 @@ import pytest
 
 from downstream.nnunet_process import environment
 from downstream.results import Result, Results
-from downstream.transfer import TransferOptions, _alone, _Steps, check_target, check_work_folder, transfer
+from downstream.steps import alone
+from downstream.transfer import TransferOptions, check_target, check_work_folder, transfer
 from downstream.transfer import parse_exclusions as parse
 from downstream.transfer_costs import transfer_costs
 from downstream.transfer_figures import slice_dice
@@ -101,7 +102,7 @@ def test_a_foreign_or_busy_work_folder_is_refused(tmp_path):
     with pytest.raises(LocationError, match="something else"):
         check_work_folder(tmp_path)
     (work := tmp_path / "work").mkdir()
-    with _alone(work), pytest.raises(BusyError, match="a transfer at work"), _alone(work):
+    with alone(work, "a transfer"), pytest.raises(BusyError, match="a transfer at work"), alone(work, "a transfer"):
         pass
     check_work_folder(work)
 
@@ -111,21 +112,6 @@ def test_an_exclusion_needs_case_and_label(text):
     assert parse(["a:b:liver"]) == (("a:b", "liver"),)
     with pytest.raises(InputError, match="CASE:LABEL"):
         parse([text])
-
-
-def test_a_step_is_done_only_from_the_same_inputs(tmp_path):
-    steps = _Steps(tmp_path)
-    assert not steps.done("train", "a")
-    (tmp_path / "results" / "half").write_text("checkpoint")
-    assert not steps.done("train", "a")
-    assert (tmp_path / "results" / "half").is_file(), "a begun step goes on"
-    steps.finish("train", "a")
-    assert steps.done("train", "a")
-    (tmp_path / "preprocessed").mkdir()
-    (tmp_path / "preprocessed" / "kept").write_text("data")
-    assert not steps.done("train", "b")
-    assert not list((tmp_path / "results").iterdir()), "another input starts anew"
-    assert (tmp_path / "preprocessed" / "kept").is_file()
 
 
 def test_a_label_is_scored_only_where_its_reference_has_it(real_boxes, tmp_path):
