@@ -12,6 +12,7 @@ import typer
 from tqdm import tqdm
 
 from downstream.cli_attributes import bench_attributes
+from downstream.cli_splits import bench_splits
 from downstream.cli_transfer import BuildRequest, show_progress
 from downstream.cli_transfer import app as transfer_app
 
@@ -28,6 +29,7 @@ export_app = typer.Typer(help="Write a dataset in the layout of another tool.", 
 bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
 bench_app.registered_commands += transfer_app.registered_commands
 bench_app.command("attributes")(bench_attributes)
+bench_app.command("splits")(bench_splits)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]
