@@ -13,7 +13,10 @@ from pathlib import Path
 
 from manifests.errors import WorkerError
 
-__all__ = ["Progress", "end_with_parent", "environment", "run_module", "tell"]
+__all__ = ["Progress", "end_with_parent", "environment", "machine_variables", "run_module", "tell"]
+
+_KEEP_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+"""glibc gives each freed array back to the system, which then clears its pages anew: a third of a training step."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # MKL's number limits torch, too
 
@@ -22,7 +25,7 @@ Progress = Callable[[str, int, int], object]
 
 
 def environment(raw: Path, out: Path, workers: int) -> dict[str, str]:
-    """Variables that nnU-Net reads: its three folders (`preprocessed` and `results` lie in `out`), processes, threads."""
+    """Variables of the process: nnU-Net's folders (`preprocessed` and `results` lie in `out`), processes, and `machine_variables`."""
     root = Path(__file__).parent
     paths = [str(root.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
@@ -32,10 +35,15 @@ def environment(raw: Path, out: Path, workers: int) -> dict[str, str]:
         "nnUNet_extTrainer": str(root / "trainers"),
         "nnUNet_compile": "f",
         "nnUNet_def_n_proc": str(workers),
-        **dict.fromkeys(_THREADS, str(os.cpu_count() or 1)),
+        **machine_variables(),
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def machine_variables() -> dict[str, str]:
+    """Variables of a process that computes: every core, and memory that it keeps."""
+    return {**dict.fromkeys(_THREADS, str(os.cpu_count() or 1)), **_KEEP_PAGES}
 
 
 def tell(stage: str, done: int, total: int) -> None:

@@ -1,10 +1,10 @@
 """What a transfer will cost on this machine: a few training steps are measured, the rest follows from the counts."""
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from downstream.step_cost import measured_step_s
 from downstream.transfer import TransferOptions, check_target
 from manifests.dataset import Dataset
 
@@ -14,7 +14,6 @@ _BUILD_S, _EXPORT_S, _PREPARE_S = 4.0, 0.5, 3.0  # of one core for a case at 3 m
 _PATCH_SHARE = 0.35  # of a step, that predicting one patch takes
 _SCAN_MM = (400.0, 350.0, 420.0)  # extent of a chest and abdomen, for the number of windows
 _SCORE_S = 20.0  # for a scan
-_STEPS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def transfer_costs(options: TransferOptions, real: Path, source: Path | int) -> 
     _, cases, wanted = check_target(real, options)
     count = source if isinstance(source, int) else len(Dataset.open(source).accepted())
     size = options.size()
-    step_s = _measured_step_s(size, len(wanted.labels), options.device) if size["features"] else 0.0
+    step_s = measured_step_s(size, len(wanted.labels), options.device) if size["features"] else 0.0
     scans = len(cases) + min(8, count)
     windows = _windows(size) if size["features"] else 0.0
     seconds = {
@@ -83,44 +82,3 @@ def _windows(size: dict[str, Any]) -> float:
     for extent, patch in zip(_SCAN_MM, size["patch_zyx"], strict=True):
         product *= max(1.0, -(-(extent / size["spacing_mm"] - patch) // (patch / 2)) + 1)
     return product
-
-
-def _measured_step_s(size: dict[str, Any], labels: int, device: str) -> float:
-    """Seconds of one training step of a network of that size, on noise."""
-    import os
-
-    import torch
-    from dynamic_network_architectures.architectures.unet import PlainConvUNet
-
-    from downstream.trainers.nnUNetTrainerTransfer import autocast_cpu
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
-    stages = len(size["features"])
-    place = torch.device(device)
-    network = PlainConvUNet(
-        1,
-        stages,
-        list(size["features"]),
-        torch.nn.Conv3d,
-        [[3] * 3] * stages,
-        [[1] * 3] + [[2] * 3] * (stages - 1),
-        list(size["convolutions"]),
-        labels,
-        list(size["convolutions"])[-2::-1],
-        conv_bias=True,
-        norm_op=torch.nn.InstanceNorm3d,
-        norm_op_kwargs={"affine": True},
-        nonlin=torch.nn.LeakyReLU,
-    ).to(place, memory_format=torch.channels_last_3d)
-    images = torch.randn(size["batch"], 1, *size["patch_zyx"], device=place).to(memory_format=torch.channels_last_3d)
-    target = torch.zeros((size["batch"], *size["patch_zyx"]), dtype=torch.long, device=place)
-    seconds = []
-    for _ in range(_STEPS + 1):
-        started = time.perf_counter()
-        with autocast_cpu(place):
-            scores = network(images)
-        torch.nn.functional.cross_entropy(scores.float(), target).backward()
-        seconds.append(time.perf_counter() - started)
-    torch.set_num_threads(threads)
-    return min(seconds)

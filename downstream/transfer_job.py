@@ -97,6 +97,7 @@ def plan_for(plan: dict[str, Any], size: dict[str, Any], dials: dict[str, Any]) 
         configuration |= {
             "patch_size": list(size["patch_zyx"]),
             "batch_size": size["batch"],
+            "folded": size["folded"],
             "architecture": _network(configuration["architecture"], size),
         }
     configurations = {_CONFIGURATION: configuration}

@@ -23,10 +23,11 @@ class TransferPlan:
         spacing_mm: isotropic spacing that the network works at.
         iterations: training steps.
         learning_rate: at the start; it falls to 0 by nnU-Net's polynomial.
-        optimiser: "adamw", or "sgd" as nnU-Net has it, with Nesterov momentum of 0.99.
+        optimiser: "muon", or "sgd" as nnU-Net has it, with Nesterov momentum of 0.99.
         features: channels of each resolution; empty for nnU-Net's own network.
+        folded: compute at half the spacing's resolution (`trainers/folded.py`).
         convolutions: convolutions of each resolution in the encoder; the decoder has as many, the lowest left out.
-        patch_zyx: voxels of a training patch; empty for nnU-Net's own. Divisible by 2^(resolutions - 1).
+        patch_zyx: voxels of a training patch; empty for nnU-Net's own. Divisible by 2^(resolutions - 1), folded by twice that.
         batch: patches of a step; 0 for nnU-Net's own.
         preset: resolution to build synthetic cases at.
     """
@@ -35,8 +36,9 @@ class TransferPlan:
     spacing_mm: float
     iterations: int
     learning_rate: float
-    optimiser: str = "adamw"
+    optimiser: str = "muon"
     features: tuple[int, ...] = ()
+    folded: bool = False
     convolutions: tuple[int, ...] = ()
     patch_zyx: tuple[int, ...] = ()
     batch: int = 0
@@ -53,7 +55,7 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
             purpose="tests",
             spacing_mm=6.0,
             iterations=30,
-            learning_rate=5e-3,
+            learning_rate=4e-3,
             features=(8, 16, 32),
             convolutions=(1, 1, 1),
             patch_zyx=(32, 32, 32),
@@ -63,11 +65,12 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
         "nano": TransferPlan(
             purpose="2 cores of a CPU, within an hour",
             spacing_mm=4.0,
-            iterations=1500,
-            learning_rate=3e-3,
-            features=(8, 32, 64, 128, 160),
-            convolutions=(1, 2, 2, 2, 2),
-            patch_zyx=(48, 64, 80),
+            iterations=3000,
+            learning_rate=4e-3,
+            features=(32, 64, 128, 160),
+            folded=True,
+            convolutions=(2, 2, 2, 2),
+            patch_zyx=(32, 48, 64),
             batch=2,
         ),
         "full": TransferPlan(

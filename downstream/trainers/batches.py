@@ -70,6 +70,12 @@ class Batches:
         images, labels = zip(*pairs, strict=True)
         return torch.cat(images), torch.cat(labels)
 
+    def frequencies(self, labels: int) -> torch.Tensor:
+        """Share of the voxels of all cases that each label has (labels,); at least one in a million."""
+        counts = sum(torch.bincount(case.labels.flatten(), minlength=labels).double() for case in self.cases)
+        assert isinstance(counts, torch.Tensor)
+        return (counts / counts.sum()).clamp(min=1e-6).float()
+
     def _patch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         draw = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + number * 0x85EBCA77 + 1) % 2**63)
         case = self.cases[_integer(draw, len(self.cases))]

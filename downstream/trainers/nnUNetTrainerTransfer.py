@@ -2,26 +2,37 @@
 """The trainer behind `downstream.transfer`: nnU-Net's network, loss and checkpoints, on a CPU as fast as it gets.
 
 What differs from nnU-Net's: patches come from memory and by number (`batches.py`), so that an interrupted training goes on
-exactly where it stood; steps are counted one by one; nothing is mirrored; on a CPU arrays are kept channels last, which is 2 to 4 times
+exactly where it stood; steps are counted one by one; nothing is mirrored; small organs weigh more in the cross-entropy; the network may
+be folded (`folded.py`) and learn by `muon.py`; on a CPU arrays are kept channels last, which is 2 to 4 times
 faster there, and bfloat16 is used where the processor multiplies it (AMX or AVX512-BF16), which nnU-Net does on GPUs alone.
 Dials come with the plan (`plans["factory_training"]`).
 """
 
+import math
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from downstream.trainers.batches import Batches, Case
+from downstream.trainers.folded import FOLD, Folded
+from downstream.trainers.muon import Muon
 
 __all__ = ["autocast_cpu", "nnUNetTrainerTransfer"]
 
 _CHECKPOINT_STEPS = 25
 _CLIP = 12.0  # norm of the gradient, as in nnU-Net
 _POWER = 0.9  # of the fall of the learning rate, as in nnU-Net
+_WARM_STEPS = 50  # in which the rate of Muon and Adam rises
+_RARITY = 0.5  # power of a label's rarity that it weighs by
+_HEAVIEST = 30.0
 
 
 def autocast_cpu(device: torch.device) -> AbstractContextManager[Any]:
@@ -51,12 +62,31 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         self.num_epochs = self.dials["iterations"]  # an epoch is one step here
         self.inference_allowed_mirroring_axes = None
 
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> torch.nn.Module:
+        """nnU-Net's network, folded where the plan's configuration says so."""
+        folded = configuration_manager.configuration.get("folded", False)
+        factor = FOLD if folded else 1
+        network: torch.nn.Module = nnUNetTrainer.build_network_architecture(
+            plans_manager,
+            configuration_manager,
+            factor * num_input_channels,
+            factor * num_output_channels,
+            enable_deep_supervision,
+        )
+        return Folded(network) if folded else network
+
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, None]:
-        """AdamW, or nnU-Net's SGD; the rate is set at each step."""
-        parameters = self.network.parameters()
+        """Muon, or nnU-Net's SGD; the rate is set at each step."""
         if self.dials["optimiser"] == "sgd":
             return super().configure_optimizers()[0], None
-        return torch.optim.AdamW(parameters, lr=self.initial_lr, weight_decay=self.weight_decay), None
+        return Muon(self.network.named_parameters(), self.initial_lr, self.weight_decay), None
 
     def initialize(self) -> None:
         """Lay the network out for the device."""
@@ -72,17 +102,41 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         if latest.is_file():
             self.load_checkpoint(str(latest))
         batches = self._batches()
+        if self.dials["optimiser"] != "sgd":
+            self.loss = self._weighted_loss(batches.frequencies(self.label_manager.num_segmentation_heads))
         self.network.train()
         losses: list[float] = []
         first: int = self.current_epoch  # type: ignore[has-type]
         for step in range(first, self.num_epochs):
-            self.optimizer.param_groups[0]["lr"] = self.initial_lr * (1 - step / self.num_epochs) ** _POWER
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._rate(step)
             losses.append(self._step(*batches[step]))
             self.current_epoch = step
             if (step + 1) % _CHECKPOINT_STEPS == 0 or step + 1 == self.num_epochs:
                 self._keep(latest, losses)
                 losses = []
         latest.replace(folder / "checkpoint_final.pth")
+
+    def _rate(self, step: int) -> float:
+        """The rate falls by nnU-Net's polynomial, or rises for a while and falls by a cosine."""
+        share: float = step / self.num_epochs
+        if self.dials["optimiser"] == "sgd":
+            return float(self.initial_lr * (1 - share) ** _POWER)
+        return float(self.initial_lr * min(1.0, (step + 1) / _WARM_STEPS) * (0.5 + 0.5 * math.cos(math.pi * share)))
+
+    def _weighted_loss(self, frequencies: torch.Tensor) -> DeepSupervisionWrapper:
+        """nnU-Net's loss, with labels weighed by the root of their rarity, so that small ones are learnt from the first step on.
+
+        Dice counts double, because nnU-Net averages it over all labels and half of them are missing in a patch.
+        """
+        weights = frequencies.pow(-_RARITY)
+        weights = (weights / (weights * frequencies).sum()).clamp(max=_HEAVIEST).to(self.device)
+        dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+        loss = DC_and_CE_loss(
+            dice, {"weight": weights}, weight_ce=1, weight_dice=2, dice_class=MemoryEfficientSoftDiceLoss
+        )
+        depths = [0.5**i for i in range(len(self._get_deep_supervision_scales()))]
+        return DeepSupervisionWrapper(loss, [one / sum(depths) for one in depths])
 
     def _batches(self) -> Batches:
         names, _ = self.do_split()

@@ -1,0 +1,76 @@
+"""Muon for the kernels of a convolutional network, Adam for the rest.
+
+Each kernel, read as a matrix of output channels by what they look at, moves along its momentum made orthogonal, so that
+no direction of the gradient is drowned by the strongest (Jordan et al., "Muon: an optimizer for hidden layers in neural
+networks", 2024). Five Newton-Schulz steps stand for the singular value decomposition. On the first thousand steps of a small
+U-Net that learns 24 organs it needs about half the steps of AdamW.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["Muon", "orthogonal"]
+
+_KERNEL_RATE = 12.5  # of the rate of all else
+_MOMENTUM, _BETAS, _EPSILON = 0.95, (0.9, 0.999), 1e-8
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients of Jordan et al.
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """Bring the singular values of a matrix near 1 (0.7 to 1.2); a matrix of zeros stays one."""
+    a, b, c = _QUINTIC
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x = wide / (wide.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x if wide is matrix else x.T
+
+
+class Muon(torch.optim.Optimizer):  # type: ignore[misc]
+    """One optimiser with one rate for a whole network.
+
+    Args:
+        named: names and parameters; kernels are those of three or more dimensions that are no head (`seg_layers`).
+        lr: rate of biases, norms and heads; kernels take 12.5 times as much.
+        weight_decay: of kernels and heads, decoupled.
+    """
+
+    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float) -> None:
+        pairs = list(named)
+        kernels = [one for name, one in pairs if one.ndim > 2 and "seg_layers" not in name]
+        known = {id(one) for one in kernels}
+        others = [one for _, one in pairs if id(one) not in known]
+        groups = [{"params": kernels, "kernels": True}, {"params": others, "kernels": False}]
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def step(self, closure: Any = None) -> None:  # torch's signature; there is no closure
+        """Move every parameter that has a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            move = _move_kernel if group["kernels"] else _move_other
+            for one in group["params"]:
+                if one.grad is not None:
+                    move(one, self.state[one], group["lr"], group["weight_decay"])
+
+
+def _move_kernel(one: torch.Tensor, state: dict[str, Any], lr: float, decay: float) -> None:
+    assert one.grad is not None
+    momentum = state.setdefault("momentum", torch.zeros_like(one)).lerp_(one.grad, 1 - _MOMENTUM)
+    nesterov = one.grad.lerp(momentum, _MOMENTUM)
+    matrix = orthogonal(nesterov.reshape(len(one), -1))
+    rate = _KERNEL_RATE * lr * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+    one.mul_(1 - _KERNEL_RATE * lr * decay).add_(matrix.reshape(one.shape), alpha=-rate)
+
+
+def _move_other(one: torch.Tensor, state: dict[str, Any], lr: float, decay: float) -> None:
+    assert one.grad is not None
+    state["steps"] = steps = state.get("steps", 0) + 1
+    first = state.setdefault("first", torch.zeros_like(one)).lerp_(one.grad, 1 - _BETAS[0])
+    second = state.setdefault("second", torch.zeros_like(one)).lerp_(one.grad.square(), 1 - _BETAS[1])
+    scale = (second / (1 - _BETAS[1] ** steps)).sqrt_().add_(_EPSILON)
+    one.mul_(1 - lr * decay).addcdiv_(first, scale, value=-lr / (1 - _BETAS[0] ** steps))

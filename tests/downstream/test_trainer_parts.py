@@ -1,0 +1,94 @@
+"""Parts of the fast trainer: folding loses nothing, Muon's step is orthogonal and learns, rare labels weigh more."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from downstream.trainers.batches import Batches, Case  # noqa: E402
+from downstream.trainers.folded import FOLD, Folded, fold, unfold  # noqa: E402
+from downstream.trainers.muon import Muon, orthogonal  # noqa: E402
+
+
+def test_folding_keeps_every_voxel_and_its_place():
+    image = torch.arange(2 * 3 * 4 * 6 * 8.0).reshape(2, 3, 4, 6, 8)
+    folded = fold(image)
+    assert folded.shape == (2, 24, 2, 3, 4)
+    assert torch.equal(unfold(folded), image)
+    assert set(folded[0, :8, 0, 0, 0].tolist()) == set(image[0, 0, :2, :2, :2].flatten().tolist())
+
+
+def test_a_folded_network_sees_blocks_and_answers_voxels():
+    class Inner(torch.nn.Module):
+        decoder = "heads"
+
+        def forward(self, x):
+            assert x.shape == (1, FOLD, 2, 2, 2)
+            return [x, x[..., :1, :1, :1]]
+
+    network = Folded(Inner())
+    image = torch.randn(1, 1, 4, 4, 4)
+    fine, coarse = network(image)
+    assert network.decoder == "heads"
+    assert torch.equal(fine, image)
+    assert torch.equal(coarse, image[..., :2, :2, :2])
+
+
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
+def test_the_step_is_nearly_orthogonal_and_keeps_directions(shape):
+    torch.manual_seed(0)
+    left, values, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    found = orthogonal(left @ torch.diag(torch.linspace(1, 0.05, len(values))) @ right)
+    across = left.T @ found @ right.T
+    assert torch.diagonal(across).min() > 0.6
+    assert torch.diagonal(across).max() < 1.3
+    assert (across - torch.diag(torch.diagonal(across))).abs().max() < 1e-4
+    assert torch.equal(orthogonal(torch.zeros(shape)), torch.zeros(shape))
+
+
+def small_network():
+    torch.manual_seed(0)
+    body = torch.nn.Sequential(torch.nn.Conv3d(1, 6, 3, padding=1), torch.nn.ReLU())
+    network = torch.nn.Sequential(body, torch.nn.Conv3d(6, 2, 1))
+    names = [(name.replace("1.weight", "seg_layers.weight"), one) for name, one in network.named_parameters()]
+    return network, names
+
+
+def losses(network, optimiser, steps):
+    image = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(1))
+    target = (image[:, 0] > 0).long()
+    found = []
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(image), target)
+        loss.backward()
+        optimiser.step()
+        found.append(float(loss.detach()))
+    return found
+
+
+def test_kernels_and_the_rest_are_told_apart_and_both_learn():
+    network, names = small_network()
+    optimiser = Muon(names, lr=5e-3, weight_decay=0.0)
+    assert [len(group["params"]) for group in optimiser.param_groups] == [1, 3]
+    found = losses(network, optimiser, 40)
+    assert found[-1] < 0.5 * found[0]
+
+
+def test_training_goes_on_from_its_state_as_if_unbroken():
+    network, names = small_network()
+    whole = losses(network, Muon(names, lr=5e-3, weight_decay=1e-3), 12)
+    network, names = small_network()
+    first = Muon(names, lr=5e-3, weight_decay=1e-3)
+    begun = losses(network, first, 5)
+    second = Muon(names, lr=1.0, weight_decay=0.0)
+    second.load_state_dict(first.state_dict())
+    assert begun + losses(network, second, 7) == whole
+
+
+def test_shares_of_labels_are_counted_over_all_cases():
+    def case(value, count):
+        labels = torch.zeros((1, 4, 4, 4), dtype=torch.uint8)
+        labels.view(-1)[:count] = value
+        return Case(labels.half(), labels, ())
+
+    batches = Batches([case(1, 16), case(2, 8)], (4, 4, 4), 1, 0, torch.device("cpu"))
+    assert batches.frequencies(4).tolist() == pytest.approx([104 / 128, 16 / 128, 8 / 128, 1e-6])
