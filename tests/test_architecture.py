@@ -18,6 +18,8 @@ OPTIONAL = {
     "downstream/classifier.py",
     "downstream/nnunet_job.py",
     "downstream/trainers/batches.py",
+    "downstream/trainers/folded.py",
+    "downstream/trainers/muon.py",
     "downstream/trainers/nnUNetTrainerFactory.py",
     "downstream/trainers/nnUNetTrainerTransfer.py",
 }
