@@ -1,4 +1,4 @@
-"""Commands on finished datasets: `factory view`, `factory export …` and `factory bench …`."""
+"""Commands on finished datasets: `factory view` and `factory bench …`."""
 
 import json
 import sys
@@ -12,20 +12,19 @@ import typer
 from tqdm import tqdm
 
 from downstream.cli_attributes import bench_attributes
+from downstream.cli_export import app as export_app
 from downstream.cli_splits import bench_splits
 from downstream.cli_transfer import BuildRequest, show_progress
 from downstream.cli_transfer import app as transfer_app
 
 if TYPE_CHECKING:  # the commands import what they need: numpy, zarr and matplotlib take a second
     from downstream.alignment import AlignmentSummary
-    from downstream.export_nnunet import ExportSummary
     from downstream.nnunet import NnunetResult
     from downstream.preview import Preview
 
 __all__ = ["BuildRequest", "app", "bench_app", "export_app"]
 
 app = typer.Typer()
-export_app = typer.Typer(help="Write a dataset in the layout of another tool.", no_args_is_help=True)
 bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
 bench_app.registered_commands += transfer_app.registered_commands
 bench_app.command("attributes")(bench_attributes)
@@ -50,32 +49,6 @@ def view(
     with tqdm(total=n, unit="case", disable=_quiet(as_json)) as bar:
         made = preview(Dataset.open(dataset), target, n, lambda _: bar.update())
     _print(made, as_json, _view_text)
-
-
-@export_app.command("nnunet")
-def export_nnunet(
-    dataset: _Dataset,
-    id: Annotated[str, typer.Option(help="nnU-Net's dataset number, three digits.")],
-    name: Annotated[str, typer.Option(help="Name behind the number: letters, digits and _.")],
-    out: Annotated[Path, typer.Option(help="nnU-Net's raw folder.", envvar="nnUNet_raw")],
-    scheme: Annotated[str, typer.Option(help="Label scheme to paint.")] = "guidegen20",
-    folds: Annotated[int | None, typer.Option(help="Folds of splits_final.json, 0 for none; default: up to 5.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads; default: one per core.")] = None,
-    verify: Annotated[bool, typer.Option(help="Run nnU-Net's own integrity check at the end.")] = True,
-    as_json: _Json = False,
-) -> None:
-    """Export to nnU-Net v2 raw.
-
-    Repeat the command to go on after an interruption.
-    """
-    from downstream.export_nnunet import ExportOptions, export
-    from manifests.dataset import Dataset
-
-    opened = Dataset.open(dataset)
-    options = ExportOptions(id=id, name=name, scheme=scheme, folds=folds, workers=workers, verify=verify)
-    with tqdm(total=len(opened.accepted()), unit="case", disable=_quiet(as_json)) as bar:
-        summary = export(opened, out, options, lambda _: bar.update())
-    _print(summary, as_json, _export_text)
 
 
 @bench_app.command("nnunet")
@@ -131,17 +104,6 @@ def _print(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:
 
 def _view_text(made: "Preview") -> str:
     return f"{made.cases} cases\n  {made.page}\n  {made.sheet}"
-
-
-def _export_text(summary: "ExportSummary") -> str:
-    verdict = "nnU-Net's integrity check passed" if summary.verified else "nnU-Net's integrity check was not run"
-    lines = [
-        f"{summary.folder}: {summary.cases} cases ({summary.written} written, {summary.kept} kept)"
-        f" in {summary.seconds:.1f} s; {verdict}",
-        "  cases with " + ", ".join(f"{name} {count}" for name, count in summary.cases_with.items()),
-        f"  validation folds of {', '.join(map(str, summary.val_sizes)) or 'nothing: no split file'} cases",
-    ]
-    return "\n".join([*lines, *(f"  warning: {warning}" for warning in summary.warnings)])
 
 
 def _alignment_text(summary: "AlignmentSummary") -> str:

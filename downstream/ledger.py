@@ -3,22 +3,32 @@
 `export.jsonl` holds a header that names source and scheme, then one line for each finished
 case. Lines are appended as cases finish, so a killed export loses at most the cases in hand;
 a last line that was cut off counts as not written. A case counts as done only while its source
-arrays are the same and both files still hash to what was checked.
+arrays are the same and all its files still hash to what was checked.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from downstream.pairs import PairFiles, file_sha256, writing
 from manifests.case import CaseRecord
 from manifests.durable import replace
-from manifests.errors import FileFormatError
+from manifests.errors import FactoryError, FileFormatError, LocationError, StorageError
 from manifests.identity import content_hash
 
-__all__ = ["LEDGER", "ExportedCase", "append", "read_ledger", "source_hash", "write_ledger"]
+__all__ = [
+    "LEDGER",
+    "ExportedCase",
+    "append",
+    "file_sha256",
+    "read_ledger",
+    "source_hash",
+    "write_ledger",
+    "writing",
+]
 
 LEDGER = "export.jsonl"
 
@@ -30,27 +40,22 @@ class ExportedCase:
     Attributes:
         case_id: of the record.
         source_hash: of the arrays and lesion records it was made from.
-        image_sha256, label_sha256: hashes of the two files.
+        files: SHA-256 of each file's bytes by its path in the export.
         classes: foreground labels that have voxels.
     """
 
     case_id: str
     source_hash: str
-    image_sha256: str
-    label_sha256: str
+    files: dict[str, str]
     classes: tuple[str, ...]
 
-    @classmethod
-    def of(cls, record: CaseRecord, files: PairFiles) -> "ExportedCase":
-        """The line of a case whose files were just written."""
-        return cls(record.case_id, source_hash(record), files.image_sha256, files.label_sha256, files.classes)
-
-    def matches(self, record: CaseRecord, paths: tuple[Path, Path]) -> bool:
-        """Whether the source is unchanged and both files still have the bytes that were checked."""
+    def matches(self, record: CaseRecord, folder: Path, paths: Iterable[str]) -> bool:
+        """Whether the source is unchanged and all files still have the bytes that were checked."""
         return (
             self.source_hash == source_hash(record)
-            and all(path.is_file() for path in paths)
-            and (file_sha256(paths[0]), file_sha256(paths[1])) == (self.image_sha256, self.label_sha256)
+            and set(self.files) == set(paths)
+            and all((folder / name).is_file() for name in self.files)
+            and all(file_sha256(folder / name) == digest for name, digest in self.files.items())
         )
 
 
@@ -58,6 +63,12 @@ def source_hash(record: CaseRecord) -> str:
     """Hash of all that a painted case comes from: its three arrays and the records of its lesions."""
     arrays = [record.ct_blake3, record.anatomy_blake3, record.lesions_blake3]
     return content_hash([*arrays, [lesion.model_dump(mode="json") for lesion in record.lesions]])
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_ledger(folder: Path) -> tuple[dict[str, Any], dict[str, ExportedCase]]:
@@ -90,3 +101,20 @@ def append(folder: Path, case: ExportedCase) -> None:
     """Add a case that has just been finished."""
     with writing(folder), (folder / LEDGER).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(asdict(case)) + "\n")
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn operating system errors into ours: no permission is the user's to fix, the rest may pass."""
+    try:
+        yield
+    except FactoryError:
+        raise
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise LocationError(
+            str(place), got=error.strerror or str(error), need="a folder that can be written", do="Choose another."
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            str(place), got=error.strerror or str(error), need="a disk with room", do="Free space and run it again."
+        ) from error

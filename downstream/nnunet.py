@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from downstream.ledger import writing
 from downstream.metrics import CaseScore, LabelSummary, mean_dice, summarise
 from downstream.nnunet_layout import require_nnunet
 from downstream.nnunet_process import environment, run_module
-from downstream.pairs import writing
 from manifests.errors import (
     FileFormatError,
     InvalidValueError,

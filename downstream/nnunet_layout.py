@@ -6,7 +6,6 @@ Source: nnU-Net 2.8, documentation/dataset_format.md and experiment_planning/ver
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,8 +15,6 @@ __all__ = [
     "ENDING",
     "IMAGES",
     "LABELS",
-    "case_paths",
-    "refuse_strangers",
     "require_free_id",
     "require_nnunet",
     "verify_integrity",
@@ -27,11 +24,6 @@ ENDING = ".nii.gz"
 IMAGES, LABELS = "imagesTr", "labelsTr"
 _FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 _VERIFIERS = 4
-
-
-def case_paths(folder: Path, case_id: str) -> tuple[Path, Path]:
-    """Image (channel 0000) and label file of a case."""
-    return folder / IMAGES / f"{case_id}_0000{ENDING}", folder / LABELS / f"{case_id}{ENDING}"
 
 
 def require_free_id(folder: Path) -> None:
@@ -46,20 +38,6 @@ def require_free_id(folder: Path) -> None:
             raise LocationError(
                 f"--id {folder.name[7:10]}", got=f"in use by {taken}", need="a free id", do="Choose another id."
             )
-
-
-def refuse_strangers(folder: Path, case_ids: Iterable[str]) -> None:
-    """Refuse files that nnU-Net would take for cases but that are none of the named ones.
-
-    Raises:
-        LocationError: naming the first of them.
-    """
-    expected = {path for case_id in case_ids for path in case_paths(folder, case_id)}
-    present = (path for name in (IMAGES, LABELS) for path in (folder / name).glob(f"*{ENDING}"))
-    if strange := sorted(path for path in present if path not in expected and not path.name.startswith(".")):
-        raise LocationError(
-            str(strange[0]), got="no case of this dataset", need="its cases alone", do="Move the file away."
-        )
 
 
 def require_nnunet(otherwise: str = "") -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from downstream.pairs import writing
+from downstream.ledger import writing
 from downstream.preview_page import write_page
 from downstream.preview_picture import draw
 from downstream.preview_sheet import write_sheet

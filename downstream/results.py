@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from downstream.pairs import writing
+from downstream.ledger import writing
 from downstream.stats import RESAMPLES, Comparison, Interval, bootstrap_mean, compare_paired
 from manifests.durable import temporary_beside
 from manifests.errors import FileFormatError, InvalidValueError, LocationError

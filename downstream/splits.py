@@ -18,7 +18,7 @@ from manifests.case import CaseRecord
 from manifests.errors import DefectError, InvalidValueError
 from manifests.identity import content_hash
 
-__all__ = ["DEFAULT_FOLDS", "Fold", "check_leakage", "groups", "k_folds", "possible_folds"]
+__all__ = ["DEFAULT_FOLDS", "Fold", "check_leakage", "checked_folds", "groups", "k_folds", "possible_folds"]
 
 DEFAULT_FOLDS = 5
 """nnU-Net's number of cross-validation folds."""
@@ -98,6 +98,21 @@ def k_folds(records: Sequence[CaseRecord], classes: Mapping[str, frozenset[str]]
         )
         for fold in range(folds)
     )
+
+
+def checked_folds(
+    records: Sequence[CaseRecord], classes: Mapping[str, Iterable[str]], folds: int | None
+) -> tuple[Fold, ...]:
+    """Split cases as `k_folds` does and check it; None asks for as many folds as are possible, 0 for none.
+
+    Raises:
+        InvalidValueError: if the groups do not allow that many.
+    """
+    count = possible_folds(records) if folds is None else folds
+    held = {case: frozenset(names) for case, names in classes.items()}
+    made = k_folds(records, held, count) if count else ()
+    check_leakage(made, records)
+    return made
 
 
 def check_leakage(folds: Iterable[Fold], records: Iterable[CaseRecord]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from downstream.pairs import writing
+from downstream.ledger import writing
 from manifests.durable import replace
 from manifests.errors import BusyError
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from downstream.export_nnunet import ExportOptions, export
+from downstream.ledger import writing
 from downstream.nnunet_layout import require_nnunet
 from downstream.nnunet_process import Progress, environment, run_module
-from downstream.pairs import writing
 from downstream.splits import groups
 from downstream.steps import Steps, alone
 from downstream.transfer_plans import transfer_plan

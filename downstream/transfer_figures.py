@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int16, UInt8
 
-from downstream.pairs import writing
+from downstream.ledger import writing
 from downstream.preview_picture import colour_of, windowed
 from downstream.transfer_scores import REAL, load_pair
 from downstream.transfer_tables import TransferResult

@@ -8,7 +8,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from downstream.pairs import writing
+from downstream.ledger import writing
 from downstream.results import Results
 from downstream.stats import Interval, bootstrap_mean
 from downstream.transfer_scores import REAL, SYNTHETIC
