@@ -9,6 +9,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from manifests.case import Attributes, CaseRecord
@@ -19,7 +20,7 @@ from manifests.errors import InvalidValueError, StorageError
 from manifests.provenance import source_summary
 from manifests.spec import DatasetSpec
 
-__all__ = ["render_card", "write_card"]
+__all__ = ["CardFiles", "render_card", "stated_licence", "summary", "write_card"]
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _NUMBERS: dict[str, Callable[[Attributes], list[float | None]]] = {
@@ -38,6 +39,27 @@ _NAMES: dict[str, Callable[[Attributes], list[str | None]]] = {
     "tumour side": lambda a: [t.side for t in a.tumours],
     "T stage": lambda a: [t.t_stage for t in a.tumours],
 }
+
+
+@dataclass(frozen=True, slots=True)
+class CardFiles:
+    """What a card says of the files beside it.
+
+    Attributes:
+        configs: value of `configs` in the Hugging Face header, in YAML.
+        text: what lies where, as Markdown.
+    """
+
+    configs: str
+    text: str
+
+
+_STORE = CardFiles(
+    "[{config_name: manifest, data_files: manifest.parquet}]",
+    "`manifest.parquet` has one row per case and candidate. Each delivered case is an OME-Zarr 0.5 image under "
+    "`cases/`: CT in HU, `labels/anatomy` and `labels/lesions`; arrays are (z, y, x), x to the patient's left, y to "
+    "posterior, z to superior.",
+)
 
 
 def write_card(dataset: Dataset, *, name: str | None = None, licence: str | None = None) -> Path:
@@ -59,10 +81,9 @@ def write_card(dataset: Dataset, *, name: str | None = None, licence: str | None
     if not title:
         raise InvalidValueError("name of the card", got=repr(name), need="letters or digits", do="Choose another.")
     records = dataset.records()
-    stated = {record.licence for record in records if record.status == "accepted"} - {None}
-    terms = licence or (str(stated.pop()) if len(stated) == 1 else "unknown")
+    terms = licence or stated_licence(records)
     dataset.compact()
-    metadata = croissant(dataset, name=title, licence=terms, description=_about(dataset.spec, records))
+    metadata = croissant(dataset, name=title, licence=terms, description=summary(dataset.spec, records))
     try:
         text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
         replace(dataset.root / "croissant.json", text.encode())
@@ -74,12 +95,20 @@ def write_card(dataset: Dataset, *, name: str | None = None, licence: str | None
     return dataset.root / "README.md"
 
 
-def render_card(spec: DatasetSpec, records: Sequence[CaseRecord], title: str, licence: str) -> str:
+def stated_licence(records: Iterable[CaseRecord]) -> str:
+    """The licence that all delivered cases state, or "unknown"."""
+    stated = {record.licence for record in records if record.status == "accepted"} - {None}
+    return str(stated.pop()) if len(stated) == 1 else "unknown"
+
+
+def render_card(
+    spec: DatasetSpec, records: Sequence[CaseRecord], title: str, licence: str, files: CardFiles = _STORE
+) -> str:
     """Render the card as Markdown with a YAML header; no records give a card that says so."""
     sections = [
-        _header(spec, records, title, licence),
-        f"# {title}\n\n{_banner(spec)}\n\n{_about(spec, records)}",
-        _contents(records),
+        _header(spec, records, title, licence, files.configs),
+        f"# {title}\n\n{_banner(spec)}\n\n{summary(spec, records)}",
+        f"{_contents(records)}\n\n{files.text}",
         _provenance(spec),
         _attributes(records),
         *_sources(records),
@@ -90,13 +119,14 @@ def render_card(spec: DatasetSpec, records: Sequence[CaseRecord], title: str, li
     return "\n\n".join(sections) + "\n"
 
 
-def _about(spec: DatasetSpec, records: Iterable[CaseRecord]) -> str:
+def summary(spec: DatasetSpec, records: Iterable[CaseRecord]) -> str:
+    """Say in one sentence how much of what is in a dataset."""
     count = sum(record.status == "accepted" for record in records)
     kind = "SYNTHETIC CT volumes" if spec.kind == "synthetic" else "CT volumes ingested from real scans"
     return f"{count} {kind} with anatomical masks and lesion instances, in the format of CT factory {spec.factory_version}."
 
 
-def _header(spec: DatasetSpec, records: Sequence[CaseRecord], title: str, licence: str) -> str:
+def _header(spec: DatasetSpec, records: Sequence[CaseRecord], title: str, licence: str, configs: str) -> str:
     count = sum(record.status == "accepted" for record in records)
     size = next((label for limit, label in _SIZES if count < limit), "n>1M")
     tags = ["medical", "computed-tomography", "segmentation", *(["synthetic"] if spec.kind == "synthetic" else [])]
@@ -106,7 +136,7 @@ def _header(spec: DatasetSpec, records: Sequence[CaseRecord], title: str, licenc
         "task_categories: [image-segmentation]",
         f"tags: [{', '.join(tags)}]",
         f"size_categories: [{json.dumps(size)}]",
-        "configs: [{config_name: manifest, data_files: manifest.parquet}]",
+        f"configs: {configs}",
     ]
     return "\n".join(["---", *lines, "---"])
 
@@ -137,15 +167,7 @@ def _contents(records: Sequence[CaseRecord]) -> str:
             for (shape, spacing), n in grids.most_common(5)
         ),
     ]
-    return (
-        "## Contents\n\n"
-        + _table(("what", "how much"), rows)
-        + (
-            "\n\n`manifest.parquet` has one row per case and candidate. Each delivered case is an OME-Zarr 0.5 image under "
-            "`cases/`: CT in HU, `labels/anatomy` and `labels/lesions`; arrays are (z, y, x), x to the patient's left, y to "
-            "posterior, z to superior."
-        )
-    )
+    return "## Contents\n\n" + _table(("what", "how much"), rows)
 
 
 def _times(values: Iterable[int] | Iterable[float] | None) -> str:

@@ -6,6 +6,7 @@ See http://mlcommons.org/croissant/1.1.
 """
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from manifests.case import ARROW_SCHEMA, CaseRecord
 from manifests.dataset import MANIFEST_FILE, Dataset
 from manifests.spec import DatasetSpec
 
-__all__ = ["croissant"]
+__all__ = ["CroissantFiles", "croissant", "field"]
 
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -76,7 +77,22 @@ _MEANINGS = {
 }
 
 
-def croissant(dataset: Dataset, *, name: str, licence: str, description: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class CroissantFiles:
+    """What the metadata say of the files beside them.
+
+    Attributes:
+        distribution: file objects and file sets.
+        record_set: one record a case.
+    """
+
+    distribution: list[dict[str, Any]]
+    record_set: dict[str, Any]
+
+
+def croissant(
+    dataset: Dataset, *, name: str, licence: str, description: str, files: CroissantFiles | None = None
+) -> dict[str, Any]:
     """Describe a compacted dataset as Croissant 1.1 JSON-LD.
 
     Args:
@@ -84,11 +100,12 @@ def croissant(dataset: Dataset, *, name: str, licence: str, description: str) ->
         name: of the dataset; letters, digits, `-`, `_`.
         licence: name or URL.
         description: one paragraph.
+        files: of an export; the dataset's own by default.
 
     Raises:
-        OSError: if there is no manifest.
+        OSError: if the dataset's own files are described and there is no manifest.
     """
-    digest = hashlib.sha256(dataset.manifest_path.read_bytes()).hexdigest()
+    described = files or _own_files(dataset)
     created = [record.created_at for record in dataset.records() if record.created_at]
     return {
         "@context": _CONTEXT,
@@ -102,8 +119,8 @@ def croissant(dataset: Dataset, *, name: str, licence: str, description: str) ->
         "citeAs": f"CT factory {dataset.spec.factory_version}; method: Dai et al., GuideGen, arXiv:2403.07247",
         **({"datePublished": max(created)[:10]} if created else {}),
         **_making(dataset.spec),
-        "distribution": _distribution(digest),
-        "recordSet": [_record_set()],
+        "distribution": described.distribution,
+        "recordSet": [described.record_set],
     }
 
 
@@ -136,6 +153,11 @@ def _identity(model: dict[str, str]) -> str:
     return ", ".join(f"{key} {value}" for key, value in sorted(model.items())) or "unnamed"
 
 
+def _own_files(dataset: Dataset) -> CroissantFiles:
+    digest = hashlib.sha256(dataset.manifest_path.read_bytes()).hexdigest()
+    return CroissantFiles(_distribution(digest), _record_set())
+
+
 def _distribution(manifest_sha256: str) -> list[dict[str, Any]]:
     return [
         {
@@ -159,7 +181,8 @@ def _distribution(manifest_sha256: str) -> list[dict[str, Any]]:
 
 
 def _record_set() -> dict[str, Any]:
-    fields = [_field(column) for column in ARROW_SCHEMA if _data_type(column.type) is not None]
+    source = {"fileObject": {"@id": "manifest"}}
+    fields = [_manifest_field(column, source) for column in ARROW_SCHEMA if _data_type(column.type) is not None]
     return {
         "@type": "cr:RecordSet",
         "@id": "cases",
@@ -175,8 +198,18 @@ def _data_type(kind: pa.DataType) -> str | None:
     return _TYPES.get(str(kind.value_type if pa.types.is_list(kind) else kind))
 
 
-def _field(column: pa.Field) -> dict[str, Any]:
+def _manifest_field(column: pa.Field, source: dict[str, Any]) -> dict[str, Any]:
     assert column.name in CaseRecord.model_fields
+    return field(column, source)
+
+
+def field(column: pa.Field, source: dict[str, Any]) -> dict[str, Any]:
+    """Describe a plain column of a table with one row a case.
+
+    Args:
+        column: of text, numbers or lists of them.
+        source: the file object or set that holds it, as Croissant refers to it.
+    """
     repeated = {"isArray": True, "arrayShape": "-1"} if pa.types.is_list(column.type) else {}
     return {
         "@type": "cr:Field",
@@ -184,6 +217,6 @@ def _field(column: pa.Field) -> dict[str, Any]:
         "name": column.name,
         "description": _MEANINGS.get(column.name, column.name.replace("_", " ")),
         "dataType": _data_type(column.type),
-        "source": {"fileObject": {"@id": "manifest"}, "extract": {"column": column.name}},
+        "source": source | {"extract": {"column": column.name}},
         **repeated,
     }
