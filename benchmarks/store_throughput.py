@@ -28,7 +28,7 @@ from factory.run import load_models
 from factory.testing import make_request
 from manifests.case import Arrays
 from manifests.dataset import Dataset
-from manifests.geometry import HU_MIN
+from manifests.geometry import HU_MIN, Grid
 from manifests.shard import encode
 from manifests.store import LAYERS, read_arrays, write_arrays
 from prompts.sampling import default_distribution
@@ -44,9 +44,8 @@ def embedded(name: str) -> Arrays:
     return Arrays(request.grid, models.images.render(request, masks), masks.anatomy, masks.lesions)
 
 
-def ct_like(name: str) -> Arrays:
+def ct_like(grid: Grid) -> Arrays:
     """A body of smooth organs: noise of a soft kernel (sd 12 HU, correlated over 1 voxel), half of it in air."""
-    grid = preset(name).grid()
     draw = np.random.default_rng(0)
     z, y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in grid.shape_zyx), indexing="ij", sparse=True)
     body = (y / 0.75) ** 2 + (x / 0.9) ** 2 + 0 * z < 1
@@ -145,7 +144,7 @@ def main() -> None:
         dataset = Dataset.open(options.dataset)
         arrays = dataset.read(dataset.accepted()[0].case_id)
     else:
-        arrays = ct_like(options.preset) if options.noise else embedded(options.preset)
+        arrays = ct_like(preset(options.preset).grid()) if options.noise else embedded(options.preset)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(arrays, options.repeats, Path(folder))
     if options.json:

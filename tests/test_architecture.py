@@ -17,6 +17,7 @@ OPTIONAL = {
     "factory/executor_ray.py",
     "downstream/classifier.py",
     "downstream/nnunet_job.py",
+    "downstream/patches.py",
     "downstream/trainers/batches.py",
     "downstream/trainers/folded.py",
     "downstream/trainers/muon.py",
