@@ -42,8 +42,9 @@ def environment(raw: Path, out: Path, workers: int) -> dict[str, str]:
 
 
 def machine_variables() -> dict[str, str]:
-    """Variables of a process that computes: every core, and memory that it keeps."""
-    return {**dict.fromkeys(_THREADS, str(os.cpu_count() or 1)), **_KEEP_PAGES}
+    """Variables of a process that computes: a thread for every core that this one may use, and memory that is kept."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {**dict.fromkeys(_THREADS, str(allowed)), **_KEEP_PAGES}
 
 
 def tell(stage: str, done: int, total: int) -> None:

@@ -26,8 +26,11 @@ from manifests.nifti import write_nifti
 __all__ = ["main", "plan_for"]
 
 _CONFIGURATION, _PLANS_NAME = "3d_fullres", "factoryPlans"
-_PIECES = frozenset({"small_bowel", "colon", "vertebrae", "ribs", "lung_left", "lung_right", "lungs", "kidneys"})
-"""Labels that may lie in several pieces; of all others only the largest is kept."""
+_LEAST_PIECE = {
+    **dict.fromkeys(("lung_left", "lung_right", "lungs", "kidneys"), 0.2),
+    **dict.fromkeys(("small_bowel", "colon", "vertebrae", "ribs"), 0.02),
+}
+"""Labels that may lie in several pieces, with the least a piece must be of the largest; of all others only the largest is kept."""
 
 
 @dataclass(frozen=True)
@@ -191,15 +194,15 @@ def _normalised(values: Float32[np.ndarray, "z y x"], trainer: Any) -> Float32[n
 
 
 def _keep_largest(logits: Float32[np.ndarray, "labels z y x"], labels: dict[str, int]) -> None:
-    """Take a label away from all but its largest piece, so that the next best one wins there."""
+    """Take a label away from its small pieces, so that the next best one wins there."""
     best, lowest = logits.argmax(0), logits.min()  # finite: what follows interpolates
     for name, value in labels.items():
-        if value and name not in _PIECES:
-            pieces, count = components(best == value)
-            if count > 1:
-                sizes = np.bincount(pieces.ravel())
-                small = (pieces > 0) & (pieces != 1 + int(sizes[1:].argmax()))
-                logits[value][small] = lowest
+        pieces, count = components(best == value) if value else (best, 0)
+        if count > 1:
+            sizes = np.bincount(pieces.ravel())[1:]
+            least = _LEAST_PIECE.get(name)
+            kept = sizes >= least * sizes.max() if least else np.arange(count) == sizes.argmax()
+            logits[value][(pieces > 0) & ~np.append(True, kept)[pieces]] = lowest
 
 
 if __name__ == "__main__":

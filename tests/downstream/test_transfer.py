@@ -169,6 +169,14 @@ def test_small_pieces_go_to_the_next_best_label():
     assert np.isfinite(logits).all(), "or interpolation would spread it"
 
 
+def test_a_lung_may_lie_in_large_pieces_alone():
+    logits = np.zeros((2, 3, 3, 20), np.float32)
+    logits[1, :, :, :8] = logits[1, :, :, 9:12] = 2
+    logits[1, 0, 0, 15:18] = 2
+    _keep_largest(logits, {"background": 0, "lung_left": 1})
+    assert (logits.argmax(0) == 1).sum() == 9 * 11, "air under the table is no lung"
+
+
 def test_slices_are_ranked_where_the_reference_is_large():
     reference = np.zeros((4, 6, 6), np.uint8)
     reference[1, 1:5, 1:5], reference[2, 1:5, 1:5], reference[3, 0, 0] = 1, 2, 1
@@ -257,4 +265,4 @@ def test_the_training_process_uses_every_core(tmp_path):
     command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
     inherited = os.environ | {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # as the command line sets them
     printed = subprocess.check_output(command, env=inherited | environment(tmp_path, tmp_path, 1), text=True)
-    assert int(printed) == os.cpu_count()
+    assert int(printed) == len(os.sched_getaffinity(0))
