@@ -25,8 +25,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## build 8 cases, export them to nnU-Net raw, show them
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/demo.py $(DEMO)
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests, in two processes
+	$(BIN)/python -m pytest -n 2
 
 test-slow: $(STAMP) ## run also what takes minutes: nnU-Net training, long kill tests
 	$(BIN)/python -m pytest -m "slow or not slow" --timeout 3600

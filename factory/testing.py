@@ -199,6 +199,15 @@ class EngineSuite:
         """One request for each prompt."""
         return [make_request(prompt, self.grid, f"c{number}") for number, prompt in enumerate(self.prompts)]
 
+    def made(self) -> list[tuple[Request, Masks, Arrays]]:
+        """The case of each request; made once for all tests that only look at it."""
+        kind = type(self)
+        if kind not in _MADE:
+            np.random.seed(1)  # noqa: NPY002  # the global generator is what must not matter
+            masks, images = self.make_masks(), self.make_images()
+            _MADE[kind] = [(request, *_render(masks, images, request)) for request in self.requests()]
+        return _MADE[kind]
+
     def test_identity_names_model_and_version(self) -> None:
         """Identities are JSON text with a name and a version."""
         for make in (self.make_masks, self.make_images):
@@ -208,35 +217,33 @@ class EngineSuite:
 
     def test_models_travel_between_processes(self) -> None:
         """A copy by pickle draws the same."""
-        request = self.requests()[0]
+        request, masks, _ = self.made()[0]
         copy = pickle.loads(pickle.dumps(self.make_masks()))  # noqa: S301  # our own bytes
-        assert np.array_equal(copy.draw(request).anatomy, self.make_masks().draw(request).anatomy)
+        assert np.array_equal(copy.draw(request).anatomy, masks.anatomy)
 
     def test_a_case_is_the_same_in_any_order_and_process_state(self) -> None:
         """Two instances that see the requests in opposite orders agree; global generators are untouched."""
-        requests = self.requests()
-        np.random.seed(1)  # noqa: NPY002  # the global generator is what must not matter
-        there = [self._make(request) for request in requests]
+        there = self.made()
         np.random.seed(2)  # noqa: NPY002
         before = pickle.dumps(np.random.get_state())  # noqa: NPY002
         masks, images = self.make_masks(), self.make_images()
-        back = [_render(masks, images, request) for request in reversed(requests)][::-1]
-        for one, other in zip(there, back, strict=True):
+        back = [_render(masks, images, request) for request, *_ in reversed(there)][::-1]
+        for (_, _, one), (_, other) in zip(there, back, strict=True):
             for name in ("ct", "anatomy", "lesions"):
                 assert np.array_equal(getattr(one, name), getattr(other, name)), name
         assert pickle.dumps(np.random.get_state()) == before  # noqa: NPY002
 
     def test_other_cases_differ(self) -> None:
         """The same prompt under another case id gives another patient and other noise."""
-        prompt = self.prompts[0]
-        one, other = (self._make(make_request(prompt, self.grid, case_id)) for case_id in ("c1", "c2"))
+        _, _, one = self.made()[0]
+        request = make_request(self.prompts[0], self.grid, "another")
+        _, other = _render(self.make_masks(), self.make_images(), request)
         assert not np.array_equal(one.anatomy, other.anatomy)
         assert not np.array_equal(one.ct, other.ct)
 
     def test_masks_keep_their_contract(self) -> None:
         """Shapes, types, known ids, one record for each lesion, lesions apart and inside their site."""
-        for request in self.requests():
-            masks = self.make_masks().draw(request)
+        for request, masks, _ in self.made():
             check_masks(masks, request.grid)
             for value in np.unique(masks.anatomy[masks.anatomy > 0]):
                 by_id(int(value))
@@ -248,16 +255,14 @@ class EngineSuite:
 
     def test_every_prompted_tumour_is_drawn(self) -> None:
         """As many lesions of each organ as the subject has."""
-        for request in self.requests():
-            masks = self.make_masks().draw(request)
+        for request, masks, _ in self.made():
             for tumour in request.subject.tumours:
                 drawn = [lesion for lesion in masks.lesion_records if lesion.organ == tumour.organ]
                 assert len(drawn) == tumour.count
 
     def test_images_keep_their_contract(self) -> None:
         """Range of HU, air around the patient, and a patient that is not of air."""
-        for request in self.requests():
-            arrays = self._make(request)
+        for request, _, arrays in self.made():
             check_ct(arrays.ct, request.grid)
             assert np.median(arrays.ct[arrays.anatomy == 0]) < -900
             assert -200 < np.median(arrays.ct[arrays.anatomy > 0]) < 200
@@ -265,17 +270,16 @@ class EngineSuite:
     def test_organs_have_their_density(self) -> None:
         """The liver's mean lies within three standard deviations of the table's, and 15 HU."""
         liver = structure("liver")
-        for request in self.requests():
-            arrays = self._make(request)
+        for request, _, arrays in self.made():
             inside = ndimage.binary_erosion((arrays.anatomy == liver.id) & (arrays.lesions == 0))
             assert request.subject.study.contrast_phase
             wanted = liver.hu[request.subject.study.contrast_phase]
             assert abs(float(arrays.ct[inside].mean()) - wanted) < 3 * liver.hu_sd + 15
 
-    def _make(self, request: Request) -> Arrays:
-        return _render(self.make_masks(), self.make_images(), request)
+
+_MADE: dict[type[EngineSuite], list[tuple[Request, Masks, Arrays]]] = {}
 
 
-def _render(masks: MaskModel, images: ImageModel, request: Request) -> Arrays:
+def _render(masks: MaskModel, images: ImageModel, request: Request) -> tuple[Masks, Arrays]:
     drawn = masks.draw(request)
-    return Arrays(request.grid, images.render(request, drawn), drawn.anatomy, drawn.lesions)
+    return drawn, Arrays(request.grid, images.render(request, drawn), drawn.anatomy, drawn.lesions)

@@ -15,7 +15,6 @@ from manifests.card import write_card
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.errors import InvalidValueError
-from manifests.ingest import ingest
 from manifests.ingest_sources import (
     IMAGES,
     MASKS,
@@ -100,6 +99,8 @@ def ingest_command(
 
     A case that cannot be read becomes a row with its reason; exit 1 if there is one.
     """
+    from manifests.ingest import ingest  # what reads NIfTI loads slowly, and other commands do without
+
     found = _source(source, layout, labels, _meanings(meanings or []), (images, masks))
     found = replace(found, licence=licence or found.licence, resample_oblique=resample_oblique)
     bar = tqdm(ingest(found, out), desc="ingest", unit=" cases", total=len(found.cases), disable=as_json or None)

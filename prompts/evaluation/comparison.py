@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from manifests.anatomy import group, sites
 from prompts.schema import Prompt, Tumour
@@ -112,6 +111,8 @@ def match_tumours(reference: Sequence[Tumour], found: Sequence[Tumour]) -> list[
     Tumours of different organs are never a pair: one is missed (no second), the other invented (no first). So no
     attribute of an invented tumour can be right, and each stated attribute of a missed one is missed.
     """
+    from scipy.optimize import linear_sum_assignment  # loads slowly, and every command would wait for it
+
     worth = np.array([[_worth(a, b) for b in found] for a in reference], float).reshape(len(reference), len(found))
     rows, columns = linear_sum_assignment(worth, maximize=True)
     pairs = [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if worth[i, j] > 0]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 from scipy.special import ndtri
 
 from prompts.sampling.tables import Number, Shift
@@ -53,10 +52,12 @@ class NormalScores:
     @classmethod
     def of(cls, values: Sequence[Any], min_count: int, span: tuple[float, float]) -> "NormalScores":
         """From the values of at least `min_count` rows; None where unstated. `span` is what the schema allows."""
+        from scipy.stats import rankdata  # loads slowly, and every command would wait for it
+
         column = np.array([np.nan if value is None else float(value) for value in values])
         stated = ~np.isnan(column)
         scores = np.full(len(column), np.nan)
-        scores[stated] = ndtri((stats.rankdata(column[stated]) - 0.5) / stated.sum())
+        scores[stated] = ndtri((rankdata(column[stated]) - 0.5) / stated.sum())
         decimals = _decimals(column[stated])
         return cls(decimals, _quantiles(column[stated], decimals, min_count, span), scores)
 
@@ -161,6 +162,8 @@ def _shifts(
 
 def _correlations(scores: Sequence[Float[np.ndarray, "rows"]], min_count: int) -> Float[np.ndarray, "k k"]:
     """Spearman's correlations of rows that state both, as the nearest matrix that numbers can have."""
+    from scipy.stats import spearmanr  # as above
+
     k = len(scores)
     matrix = np.eye(k)
     for i in range(k):
@@ -168,7 +171,7 @@ def _correlations(scores: Sequence[Float[np.ndarray, "rows"]], min_count: int) -
             both = ~np.isnan(scores[i]) & ~np.isnan(scores[j])
             varied = both.sum() >= 2 * min_count and min(np.ptp(scores[i][both]), np.ptp(scores[j][both])) > 0
             if varied:
-                matrix[i, j] = matrix[j, i] = float(stats.spearmanr(scores[i][both], scores[j][both]).statistic)
+                matrix[i, j] = matrix[j, i] = float(spearmanr(scores[i][both], scores[j][both]).statistic)
     values, vectors = np.linalg.eigh(matrix) if k else (np.ones(0), np.eye(0))
     if k and values.min() < 1e-6:
         matrix = (vectors * np.maximum(values, 1e-6)) @ vectors.T

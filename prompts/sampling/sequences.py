@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy.stats import qmc
 
 from manifests.errors import UnknownNameError
 from manifests.identity import rng, stage_seed
@@ -66,6 +65,8 @@ class _QuasiRandom(np.random.Generator):
 @lru_cache(maxsize=4)
 def _points(seed: int, block: int) -> np.ndarray:
     """Rows `block * 1024` to the next block of a scrambled Sobol sequence."""
+    from scipy.stats import qmc  # loads slowly, and every command would wait for it
+
     sequence = qmc.Sobol(_DIMENSIONS, scramble=True, rng=np.random.default_rng(stage_seed(str(seed), "sobol")))
     if block:
         sequence.fast_forward(block * _BLOCK)

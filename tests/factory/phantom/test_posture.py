@@ -1,6 +1,7 @@
 """Pose, breath, arms and effusions: one thing of a body is changed, and what follows is measured."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,9 +15,13 @@ from prompts.schema import Patient, Prompt
 
 GRID = preset("tiny").grid()
 SUBJECT = Prompt(patient=Patient(age_years=58, sex="male", height_cm=176, weight_kg=80))
-PLAIN = draw_build(SUBJECT, rng("c21", "phantom"))
+DRAWN = draw_build(SUBJECT, rng("c21", "phantom"))
+PLAIN = replace(
+    DRAWN, posture=replace(DRAWN.posture, breath_mm=0.0, turn_deg=(0.0, 0.0, 0.0), arms_down=(False, False))
+)
 
 
+@cache
 def painted(effusions_ml=(0.0, 0.0), **posture):
     names = ("pleural_effusion_left", "pleural_effusion_right")
     volumes = {**PLAIN.volumes_ml, **dict(zip(names, effusions_ml, strict=True))}
@@ -44,14 +49,14 @@ def test_breath_moves_the_organs_and_not_the_bones():
 
 
 def test_a_roll_turns_the_body_about_its_long_axis():
-    straight, rolled = painted(turn_deg=(0.0, 0.0, 0.0)), painted(turn_deg=(0.0, 0.0, 6.0))
+    straight, rolled = painted(), painted(turn_deg=(0.0, 0.0, 6.0))
     front, back = (centre(rolled, name) - centre(straight, name) for name in ("sternum", "autochthon_left"))
     assert front[2] > 4
     assert back[2] < -1
 
 
 def test_arms_lie_beside_the_trunk_or_over_the_head():
-    up, down = painted(arms_down=(False, False)), painted(arms_down=(False, True))
+    up, down = painted(), painted(arms_down=(False, True))
     assert centre(down, "humerus_right")[0] < centre(up, "humerus_right")[0] - 80
     np.testing.assert_allclose(centre(down, "humerus_left"), centre(up, "humerus_left"), atol=3)
 
