@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Int16, UInt8
 from scipy.ndimage import label as components
 
+from downstream.body_box import body_box
 from downstream.nnunet_process import end_with_parent, tell
 from downstream.predictor import predictor_of
 from downstream.resampling import resampled, vote
@@ -175,13 +176,41 @@ def _segment(
 
     ct, grid = scan
     values, coarse = resampled(ct, grid, job.plan["spacing_mm"])
-    data = torch.from_numpy(_normalised(values, trainer)[None])
+    box = body_box(values, job.plan["spacing_mm"])
+    normalised = _normalised(values[box], trainer)
+    padding = [_centred(n, least) for n, least in zip(normalised.shape, _patch(trainer), strict=True)]
+    data = torch.from_numpy(np.pad(normalised, padding, mode="edge")[None])
     with autocast_cpu(trainer.device):
-        logits = predictor.predict_sliding_window_return_logits(data).float().cpu().numpy()
+        padded = predictor.predict_sliding_window_return_logits(data).float().cpu().numpy()
+    core = (slice(before, before + n) for (before, _), n in zip(padding, normalised.shape, strict=True))
+    logits = _around(padded[:, *core], box, values.shape)
     if job.options["largest"]:
         _keep_largest(logits, job.labels)
     labels: UInt8[np.ndarray, "z y x"] = vote(logits, coarse, grid).astype(np.uint8)
     return labels
+
+
+def _patch(trainer: Any) -> list[int]:
+    return list(trainer.configuration_manager.patch_size)
+
+
+def _centred(size: int, least: int) -> tuple[int, int]:
+    """How much to add before and behind a size to make it at least another.
+
+    A scan of few slices is then continued by its first and last one; nnU-Net would add flat grey, which no patient is made of.
+    """
+    missing = max(0, least - size)
+    return missing // 2, missing - missing // 2
+
+
+def _around(
+    scores: Float32[np.ndarray, "labels a b c"], box: tuple[slice, slice, slice], shape: tuple[int, ...]
+) -> Float32[np.ndarray, "labels z y x"]:
+    """Scores of a whole scan from those of a box in it: background around it."""
+    whole = np.full((len(scores), *shape), scores.min(), np.float32)
+    whole[0] = scores[0].max()
+    whole[:, *box] = scores
+    return whole
 
 
 def _normalised(values: Float32[np.ndarray, "z y x"], trainer: Any) -> Float32[np.ndarray, "z y x"]:

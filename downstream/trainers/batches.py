@@ -21,6 +21,7 @@ _SCALE = 1.25  # largest, and its inverse the smallest
 _STRETCH = 1.1
 _BEND_VOXELS = 2.5
 _BEND_NODES = 5
+_SLABS, _LEAST_SLICES = 0.15, 8  # share of patches that are slabs, and their least thickness in voxels
 _FOREGROUND = 0.5  # share of patches that are centred on a label
 
 
@@ -92,7 +93,8 @@ class Batches:
         inside = (grid.abs() <= 1).all(-1)[None]
         labels = functional.grid_sample(labels, grid, mode="nearest", padding_mode="border", align_corners=True)
         air = case.image.min().float().to(self.device)
-        return recolour(torch.where(inside, image, air), draw), labels * inside
+        slices = _slab(self.patch[0], draw)
+        return recolour(torch.where(inside, image, air)[:, :, slices], draw), (labels * inside)[:, :, slices]
 
 
 def warp_grid(patch: Sequence[int], centre: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
@@ -145,6 +147,16 @@ def _centre(case: Case, patch: torch.Tensor, draw: torch.Generator) -> torch.Ten
     shape = torch.tensor(case.image.shape[1:])
     slack = (shape - patch).clamp(min=0).float()
     return (shape - 1) / 2 + (torch.rand(3, generator=draw) - 0.5) * slack
+
+
+def _slab(depth: int, draw: torch.Generator) -> torch.Tensor:
+    """Slices of a patch to take: all, or now and then a slab that its first and last slice continue, like a scan of few slices."""
+    slices = torch.arange(depth)
+    if depth < 2 * _LEAST_SLICES or not _chance(draw, _SLABS):
+        return slices
+    thick = _LEAST_SLICES + _integer(draw, depth - _LEAST_SLICES)
+    first = _integer(draw, depth - thick + 1)
+    return slices.clamp(first, first + thick - 1)
 
 
 def _rotation(angles: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from downstream.trainers.batches import Batches, Case, recolour, warp_grid  # noqa: E402
+from downstream.trainers.batches import Batches, Case, _slab, recolour, warp_grid  # noqa: E402
 
 
 def halves(shape=(40, 48, 56)):
@@ -70,3 +70,13 @@ def test_recolouring_keeps_order_within_a_noiseless_patch_on_average():
     for seed in range(10):
         changed = recolour(image, torch.Generator().manual_seed(seed)).flatten()
         assert torch.corrcoef(torch.stack([image.flatten(), changed]))[0, 1] > 0.9
+
+
+def test_some_patches_are_slabs_that_their_ends_continue():
+    draw = torch.Generator().manual_seed(0)
+    drawn = [_slab(32, draw) for _ in range(400)]
+    thick = [len(slices.unique()) for slices in drawn]
+    assert 0.09 < sum(n < 32 for n in thick) / 400 < 0.21
+    assert min(thick) >= 8
+    assert all((slices.diff() >= 0).all() and slices.diff().max() == 1 for slices in drawn)
+    assert torch.equal(_slab(12, draw), torch.arange(12)), "a patch this thin is a slab already"

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from downstream.body_box import body_box
 from downstream.resampling import axis_weights, resampled, vote
 from manifests.geometry import Grid
 
@@ -61,3 +62,22 @@ def test_labels_of_a_coarse_grid_are_voted_unchanged():
     labels = np.random.default_rng(2).integers(0, 4, grid.shape_zyx)
     scores = np.eye(4, dtype=np.float32)[labels].transpose(3, 0, 1, 2)
     assert np.array_equal(vote(np.ascontiguousarray(scores), grid, grid), labels)
+
+
+def test_the_box_holds_the_body_and_neither_table_nor_air():
+    ct = np.full((6, 60, 80), -1000, np.float32)
+    ct[:, 10:40, 15:65] = 40
+    ct[:, 18:30, 20:38] = ct[:, 18:30, 44:60] = -850  # lungs
+    ct[:, 45:47, 5:75] = 100  # a table of two boards
+    ct[:, 52:54, 5:75] = 100
+    z, y, x = body_box(ct, 4.0)
+    assert (z.start, z.stop) == (0, 6)
+    assert (y.start, y.stop) == (7, 43)
+    assert (x.start, x.stop) == (12, 68)
+    assert (ct[z, y, x] > -300).sum() == (ct[:, :44] > -300).sum()
+
+
+def test_a_body_that_fills_the_scan_and_a_scan_without_a_body_are_kept_whole():
+    full = (slice(0, 5), slice(0, 20), slice(0, 30))
+    assert body_box(np.full((5, 20, 30), 40, np.float32), 4.0) == full
+    assert body_box(np.full((5, 20, 30), -1000, np.float32), 4.0) == full
