@@ -144,7 +144,7 @@ class CaseRecord(Row):
     `status` is "accepted" for a delivered case, "rejected" for a candidate that the quality gate
     refused, "failed" for one that no worker could make. Only accepted cases have arrays.
     `patient_id` of a generated case is the patient whose anatomy was drawn from; `notes` are what
-    the mask model says of it. Fields after `worker` describe the making, not the case, and differ
+    the mask model says of it, or the release that a real case is from. Fields after `worker` describe the making, not the case, and differ
     between equal runs.
     """
 

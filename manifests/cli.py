@@ -1,28 +1,20 @@
-"""The commands `factory check`, `info`, `card` and `ingest`: what a dataset holds and whether it keeps its promises."""
+"""The commands `factory check`, `info` and `card`: what a dataset holds and whether it keeps its promises."""
 
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
 
+from manifests import cli_ingest
 from manifests.card import write_card
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
-from manifests.errors import InvalidValueError
-from manifests.ingest_sources import (
-    IMAGES,
-    MASKS,
-    Source,
-    images_labels_source,
-    nnunet_source,
-    totalsegmentator_source,
-)
 from manifests.provenance import source_summary
 from manifests.validate import Finding, collect_garbage, stream
 
@@ -80,59 +72,7 @@ def card_command(dataset: _Root, as_json: _Json = False) -> None:
         typer.echo(f"wrote {path}")
 
 
-@app.command("ingest")
-def ingest_command(
-    source: Annotated[Path, typer.Argument(help="Folder of real scans with labels.")],
-    out: Annotated[Path, typer.Option(help="Directory of the new dataset, or of one to continue.")],
-    layout: Annotated[Literal["nnunet", "totalsegmentator", "images-labels"], typer.Option(help="How it is laid out.")],
-    labels: Annotated[str | None, typer.Option(help="images-labels: a scheme, or a JSON file {value: name}.")] = None,
-    meanings: Annotated[
-        list[str] | None, typer.Option("--map", help='LABEL=MEANING, e.g. "tumor=tumour:kidney" or "3=ignore".')
-    ] = None,
-    images: Annotated[str, typer.Option(help="images-labels: pattern; the first * is the case; empty: none.")] = IMAGES,
-    masks: Annotated[str, typer.Option(help="images-labels: pattern of label maps.")] = MASKS,
-    licence: Annotated[str | None, typer.Option(help="Licence of the scans.")] = None,
-    resample_oblique: Annotated[bool, typer.Option(help="Resample tilted scans instead of refusing them.")] = False,
-    as_json: _Json = False,
-) -> None:
-    """Bring real scans into a dataset.
-
-    A case that cannot be read becomes a row with its reason; exit 1 if there is one.
-    """
-    from manifests.ingest import ingest  # what reads NIfTI loads slowly, and other commands do without
-
-    found = _source(source, layout, labels, _meanings(meanings or []), (images, masks))
-    found = replace(found, licence=licence or found.licence, resample_oblique=resample_oblique)
-    bar = tqdm(ingest(found, out), desc="ingest", unit=" cases", total=len(found.cases), disable=as_json or None)
-    failed = {record.case_id: record.reasons[0] for record in bar if record.status == "failed"}
-    facts = {"dataset": str(out), "cases": len(found.cases), "failed": failed}
-    if as_json:
-        _print_json(facts)
-    else:
-        counts = f"{out}: {len(found.cases) - len(failed)} of {len(found.cases)} cases"
-        typer.echo("\n".join([*(f"failed {reason}" for reason in failed.values()), counts]))
-    if failed:
-        raise typer.Exit(1)
-
-
-def _source(
-    folder: Path, layout: str, labels: str | None, meanings: dict[str, str], patterns: tuple[str, str]
-) -> Source:
-    if layout == "nnunet":
-        return nnunet_source(folder, meanings)
-    if layout == "totalsegmentator":
-        return totalsegmentator_source(folder, meanings)
-    if labels is None:
-        raise InvalidValueError("--labels", got="nothing", need="a scheme or a JSON file", do="Say what values mean.")
-    return images_labels_source(folder, labels, meanings, images=patterns[0], masks=patterns[1])
-
-
-def _meanings(texts: Sequence[str]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    for label, equals, meaning in pairs:
-        if not (label and equals and meaning):
-            raise InvalidValueError("--map", got=repr(label), need="LABEL=MEANING", do='E.g. "tumor=tumour:kidney".')
-    return {label: meaning for label, _, meaning in pairs}
+app.registered_commands += cli_ingest.app.registered_commands
 
 
 def summary(dataset: Dataset) -> dict[str, Any]:

@@ -12,25 +12,16 @@ import numpy as np
 from jaxtyping import Int16, Shaped, UInt16
 
 from manifests.anatomy import table_hash
-from manifests.case import FACTORY_VERSION, Arrays, CaseRecord, Lesion, tumours_of
+from manifests.case import FACTORY_VERSION, Arrays, CaseRecord, Lesion, TumourAttributes, tumours_of
 from manifests.dataset import Dataset, DatasetSpec
 from manifests.errors import FileFormatError, InputError, InvalidValueError
 from manifests.foreign import measure_structures, translate
 from manifests.geometry import HU_MIN, Grid
 from manifests.identity import content_hash
-from manifests.ingest_sources import (
-    IMAGES,
-    MASKS,
-    Names,
-    Source,
-    SourceCase,
-    images_labels_source,
-    nnunet_source,
-    totalsegmentator_source,
-)
+from manifests.layouts import IMAGES, LAYOUTS, MASKS, Names, Source, SourceCase, images_labels_source
 from manifests.nifti import read_ct, read_labels
 
-__all__ = ["ingest", "ingest_images_labels", "ingest_nnunet", "ingest_totalsegmentator"]
+__all__ = ["ingest", "ingest_folder", "ingest_images_labels"]
 
 ALIGNMENT_TOLERANCE_MM = 0.01
 
@@ -39,7 +30,7 @@ def ingest(source: Source, root: Path) -> Iterator[CaseRecord]:
     """Write the cases of a source into a dataset of kind "real", and yield each new record.
 
     Args:
-        source: made by one of the functions above.
+        source: made by one of the functions of `manifests.layouts`.
         root: a new directory, or the dataset of an earlier run with the same labels, which is continued.
 
     Raises:
@@ -67,14 +58,9 @@ def ingest_images_labels(
     return _drain(images_labels_source(folder, labels, images=images, masks=masks), root)
 
 
-def ingest_nnunet(folder: Path, root: Path, overrides: Names | None = None) -> Dataset:
-    """Ingest an nnU-Net raw dataset as a whole; see `nnunet_source` and `ingest`."""
-    return _drain(nnunet_source(folder, overrides), root)
-
-
-def ingest_totalsegmentator(folder: Path, root: Path, overrides: Names | None = None) -> Dataset:
-    """Ingest a TotalSegmentator folder as a whole; see `totalsegmentator_source` and `ingest`."""
-    return _drain(totalsegmentator_source(folder, overrides), root)
+def ingest_folder(layout: str, folder: Path, root: Path, overrides: Names | None = None) -> Dataset:
+    """Ingest a folder of a layout of `LAYOUTS` as a whole; see there and `ingest`."""
+    return _drain(LAYOUTS[layout](folder, overrides), root)
 
 
 def _drain(source: Source, root: Path) -> Dataset:
@@ -93,6 +79,7 @@ def _one(dataset: Dataset, source: Source, case: SourceCase, index: int) -> Case
         split=case.split,
         licence=source.licence,
         source=_origin(source, case),
+        notes=dict(case.notes),
         factory_version=FACTORY_VERSION,
         anatomy_table=table_hash(),
     )
@@ -103,7 +90,8 @@ def _one(dataset: Dataset, source: Source, case: SourceCase, index: int) -> Case
         failed = record.model_copy(update={"status": "failed", "reasons": (reason,)})
         dataset.publish(failed)
         return failed
-    measured = case.measured.model_copy(update={"tumours": tumours_of(one for one in lesions if one.kind != "cyst")})
+    tumours = _staged(tumours_of(one for one in lesions if one.kind != "cyst"), case.measured.tumours)
+    measured = case.measured.model_copy(update={"tumours": tumours})
     structures = measure_structures(arrays.ct, arrays.anatomy, arrays.grid)
     return dataset.save(
         record.model_copy(update={"lesions": lesions, "measured": measured, "structures": structures}), arrays
@@ -114,6 +102,20 @@ def _origin(source: Source, case: SourceCase) -> str | None:
     """Path of the image, or of the labels where there is none, inside the source."""
     paths = [case.ct] if case.ct else [path for path, _ in case.labels if source.masks_only]
     return str(paths[0].relative_to(source.folder)) if paths else None
+
+
+def _staged(
+    tumours: tuple[TumourAttributes, ...], stated: tuple[TumourAttributes, ...]
+) -> tuple[TumourAttributes, ...]:
+    """Give the stages that a source states for an organ to the place of its largest tumour."""
+    staged = list(tumours)
+    for stages in stated:
+        places = [number for number, tumour in enumerate(staged) if tumour.organ == stages.organ]
+        if places:
+            largest = max(places, key=lambda number: staged[number].size_mm or 0.0)
+            update = {name: getattr(stages, name) for name in ("t_stage", "n_stage", "m_stage")}
+            staged[largest] = staged[largest].model_copy(update=update)
+    return tuple(staged)
 
 
 def _read(source: Source, case: SourceCase) -> tuple[Arrays, tuple[Lesion, ...]]:
@@ -132,7 +134,7 @@ def _read(source: Source, case: SourceCase) -> tuple[Arrays, tuple[Lesion, ...]]
         layer, layer_grid = read_labels(path, resample_oblique=source.resample_oblique)
         _require_aligned(path, layer_grid, grid)
         _lay(values, layer, value)
-    anatomy, lesions, records = translate(values, source.labels, grid)
+    anatomy, lesions, records = translate(values, {**source.labels, **case.meanings}, grid)
     return Arrays(grid=grid, ct=ct, anatomy=anatomy, lesions=lesions), records
 
 

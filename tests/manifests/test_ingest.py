@@ -20,9 +20,11 @@ from manifests.errors import (
 )
 from manifests.foreign import longest_axial_mm, translate
 from manifests.geometry import Grid
-from manifests.ingest import ingest, ingest_images_labels, ingest_nnunet, ingest_totalsegmentator
-from manifests.ingest_sources import images_labels_source, nnunet_source, totalsegmentator_source
+from manifests.ingest import ingest, ingest_folder, ingest_images_labels
 from manifests.labelmap import Meaning, label_map, read_label_names, scheme_label_map
+from manifests.layouts import images_labels_source
+from manifests.layouts.nnunet import nnunet_source
+from manifests.layouts.totalsegmentator import totalsegmentator_source
 from manifests.nifti import write_nifti
 from manifests.schemes import paint, scheme, scheme_names
 from manifests.testing import DatasetSuite
@@ -61,7 +63,7 @@ def write_nnunet(folder, cases, labels=None, **extra):
 
 def test_nnunet_becomes_anatomy_lesions_and_records(tmp_path):
     source = write_nnunet(tmp_path / "raw", ["case_01", "case_02"], licence="CC-BY-4.0")
-    dataset = ingest_nnunet(source, tmp_path / "out")
+    dataset = ingest_folder("nnunet", source, tmp_path / "out")
     assert dataset.spec.kind == "real"
     records = dataset.accepted()
     assert [(r.case_id, r.patient_id, r.split, r.licence, r.index) for r in records] == [
@@ -92,16 +94,16 @@ class TestIngestedDataset(DatasetSuite):
 
     @pytest.fixture
     def dataset(self, tmp_path):
-        return ingest_nnunet(write_nnunet(tmp_path / "raw", ["a", "b"]), tmp_path / "out")
+        return ingest_folder("nnunet", write_nnunet(tmp_path / "raw", ["a", "b"]), tmp_path / "out")
 
 
 def test_unknown_labels_stop_everything_before_anything_is_written(tmp_path):
     labels = {"background": 0, "kidney": 1, "tumor": 2, "blob": 3}
     source = write_nnunet(tmp_path / "raw", ["a"], labels)
     with pytest.raises(UnknownNameError, match=r"'tumor' \(2\), 'blob' \(3\)"):
-        ingest_nnunet(source, tmp_path / "out")
+        ingest_folder("nnunet", source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    dataset = ingest_nnunet(source, tmp_path / "out", {"tumor": "tumour:kidney", "3": "ignore"})
+    dataset = ingest_folder("nnunet", source, tmp_path / "out", {"tumor": "tumour:kidney", "3": "ignore"})
     (record,) = dataset.accepted()
     assert (record.lesions[0].organ, record.lesions[0].site) == ("kidney", "kidneys")
     assert not (dataset.read("a").anatomy[kidney_labels() == 3]).any()
@@ -124,9 +126,9 @@ def test_one_bad_case_is_a_failed_record_and_is_tried_again(tmp_path):
 
 def test_other_labels_mean_another_dataset(tmp_path):
     source = write_nnunet(tmp_path / "raw", ["a"])
-    ingest_nnunet(source, tmp_path / "out")
+    ingest_folder("nnunet", source, tmp_path / "out")
     with pytest.raises(SpecMismatchError, match=r"prompts\.labels"):
-        ingest_nnunet(source, tmp_path / "out", {"3": "ignore"})
+        ingest_folder("nnunet", source, tmp_path / "out", {"3": "ignore"})
 
 
 def test_misaligned_labels_and_stray_values_fail_their_case_alone(tmp_path):
@@ -185,7 +187,7 @@ def write_totalsegmentator(folder):
 
 
 def test_totalsegmentator_merges_masks_in_class_order(tmp_path):
-    dataset = ingest_totalsegmentator(write_totalsegmentator(tmp_path / "ts"), tmp_path / "out")
+    dataset = ingest_folder("totalsegmentator", write_totalsegmentator(tmp_path / "ts"), tmp_path / "out")
     first, second = dataset.accepted()
     assert (first.measured.age_years, first.measured.sex, first.split) == (63, "male", "train")
     assert (second.measured.age_years, second.measured.sex, second.split) == (None, "female", "test")
@@ -200,7 +202,7 @@ def test_further_classes_must_be_mapped(tmp_path):
     write_nifti(folder / "s0002" / "segmentations" / "liver_vessels.nii.gz", np.ones(GRID.shape_zyx, np.uint8), GRID)
     with pytest.raises(UnknownNameError, match="liver_vessels"):
         totalsegmentator_source(folder)
-    dataset = ingest_totalsegmentator(folder, tmp_path / "out", {"liver_vessels": "ignore"})
+    dataset = ingest_folder("totalsegmentator", folder, tmp_path / "out", {"liver_vessels": "ignore"})
     assert len(dataset.accepted()) == 2
     assert (dataset.read("s0002").anatomy == structure("liver").id).any()
 
