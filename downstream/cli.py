@@ -14,21 +14,25 @@ from tqdm import tqdm
 from downstream.cli_attributes import bench_attributes
 from downstream.cli_export import app as export_app
 from downstream.cli_splits import bench_splits
-from downstream.cli_transfer import BuildRequest, show_progress
+from downstream.cli_tables import bench_tables
 from downstream.cli_transfer import app as transfer_app
+from downstream.cli_transfer import show_progress
+from downstream.cli_usability import app as usability_app
+from downstream.handed_down import BuildRequest, HandedDown
 
 if TYPE_CHECKING:  # the commands import what they need: numpy, zarr and matplotlib take a second
     from downstream.alignment import AlignmentSummary
     from downstream.nnunet import NnunetResult
     from downstream.preview import Preview
 
-__all__ = ["BuildRequest", "app", "bench_app", "export_app"]
+__all__ = ["BuildRequest", "HandedDown", "app", "bench_app", "export_app"]
 
 app = typer.Typer()
 bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
-bench_app.registered_commands += transfer_app.registered_commands
+bench_app.registered_commands += [*transfer_app.registered_commands, *usability_app.registered_commands]
 bench_app.command("attributes")(bench_attributes)
 bench_app.command("splits")(bench_splits)
+bench_app.command("tables")(bench_tables)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]

@@ -1,11 +1,9 @@
 """The command `factory bench transfer`: build, train, predict, score. The root command says who builds.
 
-It hands a `Builder` down as the context's object: downstream makes no cases.
+It hands a `Builder` down (`handed_down.py`): downstream makes no cases.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,30 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
+from downstream.handed_down import Builder, BuildRequest, HandedDown
+
 if TYPE_CHECKING:
     from downstream.transfer import TransferOptions
     from downstream.transfer_tables import TransferResult
 
-__all__ = ["BuildRequest", "Builder", "app", "show_progress"]
+__all__ = ["app", "show_progress"]
 
 app = typer.Typer()
 _BUILDING = "Building"
-
-
-@dataclass(frozen=True, slots=True)
-class BuildRequest:
-    """Synthetic cases that a transfer wants: `n` of a preset at `out`, drawn from a seed, varied by `randomise`."""
-
-    out: Path
-    n: int
-    preset: str
-    seed: int
-    randomise: float
-    workers: int
-
-
-Builder = Callable[[BuildRequest], Callable[[bool], None]]
-"""Checks a request and returns what builds it, or what is missing of it; that is told whether to be quiet."""
 
 
 @app.command("transfer")
@@ -85,9 +69,8 @@ def bench_transfer(  # one parameter per option
 
 def _builder(context: typer.Context) -> Builder:
     """What the root command hands down."""
-    assert callable(context.obj), "the root command passes obj=<a Builder>"
-    builder: Builder = context.obj
-    return builder
+    assert isinstance(context.obj, HandedDown), "the root command passes obj=HandedDown(...)"
+    return context.obj.builder
 
 
 def _transfer(places: tuple[Path, Path, Path], options: "TransferOptions", *, as_json: bool) -> None:

@@ -55,6 +55,10 @@ class TransferResult:
         for row in self.scores.where(arm=REAL):
             cases.setdefault(row.case_id, {}).setdefault(row.structure, {})[row.metric] = row.value
         data = {
+            "bench": "transfer",
+            "scheme": self.facts["options"]["scheme"],
+            "plan": self.facts["options"]["plan"],
+            "arms": {REAL: {"as": SYNTHETIC}},
             "out": str(self.out),
             "mean": self.mean,
             "labels": [asdict(row) for row in self.labels],

@@ -25,7 +25,7 @@ import prompts.cli
 from manifests.errors import FactoryError, InvalidValueError, WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from downstream.cli import BuildRequest
     from factory.run import Run, RunReport
@@ -252,6 +252,16 @@ def _build_for_transfer(request: "BuildRequest") -> "Callable[[bool], None]":
     return build
 
 
+def _spread(
+    work: "Callable[[Any], Any]", items: "Sequence[Any]", parallel: int, gpus: bool
+) -> "Iterator[tuple[Any, Any]]":
+    """Call a function with many items side by side, for the trainings of `factory bench usability`."""
+    from factory.config import WorkerConfig
+    from factory.spread_ray import spread
+
+    return spread(work, items, WorkerConfig(count=parallel, gpus_per_worker=float(gpus)))
+
+
 app.registered_commands += [*manifests.cli.app.registered_commands, *downstream.cli.app.registered_commands]
 app.add_typer(prompts.cli.app, name="prompts")
 app.add_typer(downstream.cli.export_app, name="export")
@@ -262,7 +272,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app(args=arguments, obj=_build_for_transfer)
+        app(args=arguments, obj=downstream.cli.HandedDown(_build_for_transfer, _spread))
     except FactoryError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

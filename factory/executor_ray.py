@@ -41,7 +41,7 @@ from factory.worker_env import scratch_folder, worker_environment
 from manifests.dataset import Dataset
 from manifests.errors import UnknownNameError, WorkerError
 
-__all__ = ["RayExecutor"]
+__all__ = ["RayExecutor", "connection"]
 
 _log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class RayExecutor(Executor):
 
     def run(self, agenda: Agenda) -> Iterator[Outcome]:
         """Make every job of the agenda, as workers come free."""
-        with _connection(self._config):
+        with connection(self._config):
             self._crew = [_Worker(self._hire) for _ in range(self._config.count)]
             try:
                 yield from self._loop(agenda)
@@ -346,7 +346,7 @@ def _cannot_start(why: str) -> WorkerError:
 
 
 @contextmanager
-def _connection(config: WorkerConfig) -> Iterator[None]:
+def connection(config: WorkerConfig) -> Iterator[None]:
     """Be connected to Ray: as we are, or to an address, or to a Ray of our own that ends with us."""
     if ray.is_initialized():
         yield

@@ -15,12 +15,14 @@ FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 5
 OPTIONAL = {
     "factory/executor_ray.py",
+    "factory/spread_ray.py",
     "downstream/classifier.py",
     "downstream/nnunet_job.py",
     "downstream/patches.py",
     "downstream/trainers/batches.py",
     "downstream/trainers/folded.py",
     "downstream/trainers/muon.py",
+    "downstream/trainers/nnUNetTrainerArm.py",
     "downstream/trainers/nnUNetTrainerFactory.py",
     "downstream/trainers/nnUNetTrainerTransfer.py",
 }

@@ -9,6 +9,7 @@ import pytest
 from manifests.anatomy import structure
 from manifests.case import Arrays, Attributes, CaseRecord, Lesion, TumourAttributes
 from manifests.dataset import Dataset, DatasetSpec
+from manifests.foreign import measure_structures
 from manifests.geometry import Grid
 from manifests.identity import make_case_id, rng
 
@@ -73,5 +74,27 @@ def box_dataset(tmp_path: Path) -> Callable[..., Dataset]:
         for index in range(cases):
             dataset.save(*box_case(index, f"p{index % (prompts or cases)}", tumour=index % 3 != 2))
         return dataset
+
+    return build
+
+
+@pytest.fixture
+def measured_boxes(tmp_path: Path) -> Callable[..., Path]:
+    """Build `measured_boxes(name, kind, cases)`: box cases with their structures measured.
+
+    Real ones have a patient each and every fifth is to be tested, generated ones a prompt each and a patient only where `patients` names a dataset of real ones.
+    """
+
+    def build(name: str, kind: str, cases: int, patients: str | None = None) -> Path:
+        dataset = Dataset.create(tmp_path / name, DatasetSpec(kind=kind, prompts={"name": name}))
+        named = name if kind == "real" else patients
+        for index in range(cases):
+            record, arrays = box_case(index, f"{name}{index}")
+            measured = measure_structures(arrays.ct, arrays.anatomy, arrays.grid)
+            changes = {"structures": measured, "patient_id": named and f"{named}{index}"}
+            if kind == "real":
+                changes |= {"prompt_id": None, "split": "test" if index % 5 == 4 else "train"}
+            dataset.save(record.model_copy(update=changes), arrays)
+        return dataset.root
 
     return build
