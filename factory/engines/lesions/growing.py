@@ -4,8 +4,6 @@ The diameter of the connected level set never falls as the level rises, so the l
 wanted diameter is found by bisection.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
@@ -16,6 +14,7 @@ __all__ = ["axial_diameter_mm", "grow"]
 
 _ANGLES = np.deg2rad(np.arange(0.0, 180.0, 1.5))
 """Directions of the calliper: at most 0.75 degrees off the longest diameter, an error below 0.01 %."""
+_SAME_MM = 1e-6
 _STEPS = 22
 """Halvings of the range of levels: enough to tell single voxels of a 150 mm lesion apart."""
 
@@ -56,29 +55,47 @@ def grow(
     Returns:
         The lesion, one 26-connected component, and its diameter in mm.
     """
-    low, high = float(field[seed]), float(field[np.isfinite(field)].max())
-    level, whole_mm = _bisect(lambda at: axial_diameter_mm(field <= at, spacing_yx), (low, high), size_mm)
+    level, whole_mm = _bisect(field, seed, size_mm, spacing_yx)
     lesion = _level_set(field, level, seed)
     connected_mm = axial_diameter_mm(lesion, spacing_yx)
-    if connected_mm == whole_mm:
+    if abs(connected_mm - whole_mm) < _SAME_MM:
         return lesion, connected_mm
     # islands behind obstacles were measured too: search again with the connected part alone
-    level, connected_mm = _bisect(
-        lambda at: axial_diameter_mm(_level_set(field, at, seed), spacing_yx), (low, high), size_mm
-    )
+    level, connected_mm = _bisect(field, seed, size_mm, spacing_yx, connected=True)
     return _level_set(field, level, seed), connected_mm
 
 
-def _bisect(measure: Callable[[float], float], levels: tuple[float, float], size_mm: float) -> tuple[float, float]:
-    """Find the level whose measure is nearest to the wanted size; the measure never falls with the level."""
-    low, high = levels
-    best = (low, measure(low))
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        found = measure(middle)
+def _bisect(
+    field: Float32[np.ndarray, "z y x"],
+    seed: tuple[int, int, int],
+    size_mm: float,
+    spacing_yx: tuple[float, float],
+    *,
+    connected: bool = False,
+) -> tuple[float, float]:
+    """Find the level whose set has the diameter nearest to the wanted one; arguments as for `grow`.
+
+    The set of a lower level lies inside that of a higher one, so each set that is too large bounds where to look next.
+
+    Returns:
+        The level and the diameter in mm, of the part that holds the seed alone if `connected`.
+    """
+    low, high = float(field[seed]), float(field[np.isfinite(field)].max())
+    best, middle = (low, np.inf), low
+    for _ in range(_STEPS + 1):
+        inside = _level_set(field, middle, seed) if connected else field <= middle
+        found = axial_diameter_mm(inside, spacing_yx)
         if abs(found - size_mm) < abs(best[1] - size_mm):
             best = (middle, found)
-        low, high = (middle, high) if found < size_mm else (low, middle)
+        if found < size_mm:
+            low = middle
+        else:
+            high = middle
+            box = ndimage.find_objects(inside.view(np.uint8))[0]
+            field = field[box]
+            z, y, x = (i - part.start for i, part in zip(seed, box, strict=True))
+            seed = (z, y, x)
+        middle = (low + high) / 2
     return best
 
 
