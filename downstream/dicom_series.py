@@ -46,12 +46,14 @@ class Study:
         grid: of its arrays.
         synthetic: whether an engine generated it.
         device: identity of what made the dataset, at most 64 characters.
+        about: what the dataset is, in one or two sentences.
     """
 
     record: CaseRecord
     grid: Grid
     synthetic: bool
     device: str
+    about: str
 
     @property
     def mark(self) -> str:
@@ -227,8 +229,8 @@ def _body(record: CaseRecord) -> dict[str, Any]:
 
 
 def _about(study: Study) -> str:
-    text = f"{study.mark}. " + ("Generated; no patient was scanned. Not for diagnosis. " if study.synthetic else "")
-    return (text + (study.record.prompt_text or "")).replace("\\", "/")[:10_000]
+    """What the dataset is, and what was asked of the case."""
+    return f"{study.about} {study.record.prompt_text or ''}".strip().replace("\\", "/")[:10_000]
 
 
 def _line(text: str) -> str:

@@ -10,7 +10,6 @@ study and series. CT series are read back with SimpleITK (GDCM), segmentations w
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int16, UInt8
@@ -64,6 +63,7 @@ class _Studies(Layout):
         self.scheme: Scheme = scheme
         self.segments = segments(scheme)
         self.dataset, self.records = dataset, records
+        self.facts = described(dataset, records, self)
 
     def paths(self, record: CaseRecord) -> tuple[str, ...]:
         names = [f"ct/{number:04d}.dcm" for number in range(1, record.grid().shape_zyx[0] + 1)]
@@ -72,7 +72,7 @@ class _Studies(Layout):
 
     def write(self, record: CaseRecord, arrays: Arrays, folder: Path) -> tuple[str, ...]:
         spec = self.dataset.spec
-        study = Study(record, arrays.grid, spec.kind == "synthetic", spec.spec_id)
+        study = Study(record, arrays.grid, spec.kind == "synthetic", spec.spec_id, self.facts["description"])
         images = list(ct_images(study, arrays.ct))
         place = folder / record.case_id
         series = [place / "ct" / f"{image.InstanceNumber:04d}.dcm" for image in images]
@@ -93,8 +93,7 @@ class _Studies(Layout):
         table = [
             {"segment": segment.number, "label": segment.label, "value": segment.value} for segment in self.segments
         ]
-        facts: dict[str, Any] = described(self.dataset, self.records, self)
-        write_json(folder / self.marker, {"cases": len(classes), **facts, "segments": table})
+        write_json(folder / self.marker, {"cases": len(classes), **self.facts, "segments": table})
         return ()
 
 

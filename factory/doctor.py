@@ -27,7 +27,8 @@ _OPTIONAL = {
     "ray": "more than one worker (pip install 'ct-factory[ray]')",
     "torch": "training nnU-Net (pip install 'ct-factory[nnunet]')",
     "nnunetv2": "training nnU-Net (pip install 'ct-factory[nnunet]')",
-    "SimpleITK": "exports to nnU-Net (pip install 'ct-factory[nnunet]')",
+    "SimpleITK": "exports (pip install 'ct-factory[nnunet]')",
+    "highdicom": "exports to DICOM (pip install 'ct-factory[dicom]')",
 }
 _NNUNET = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 _SHM = Path("/dev/shm")  # noqa: S108  # looked at, not written

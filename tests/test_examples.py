@@ -40,6 +40,14 @@ def test_export_and_look(built):
     assert (folder / "view" / "index.html").is_file()
 
 
+def test_train_from_store(built):
+    _, folder = built
+    printed = run("train_from_store.py", folder / "dataset", 2, cwd=folder)
+    losses = [float(line.split()[-1]) for line in printed.splitlines() if line.startswith("epoch")]
+    assert losses[1] < losses[0]
+    assert "held-out voxels right" in printed
+
+
 def test_own_engine(tmp_path):
     assert "accepted flat" in run("own_engine.py", tmp_path, "tiny", cwd=tmp_path)
 

@@ -74,6 +74,8 @@ def test_every_object_is_marked_and_belongs_together(exported):
         assert all(image.BurnedInAnnotation == "NO" for image in images)
         assert (images[0].RescaleIntercept, images[0].RescaleSlope, images[0].RescaleType) == (-1024, 1, "HU")
         assert images[0].PatientSex == "M"
+        assert images[0].ImageComments.startswith("SYNTHETIC computed tomography")
+        assert images[0].ImageComments.endswith(record.prompt_text)
         assert images[0].PatientAge == "061Y"
         referenced = masks[0].ReferencedSeriesSequence[0]
         assert referenced.SeriesInstanceUID == images[0].SeriesInstanceUID
