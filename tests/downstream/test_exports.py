@@ -2,6 +2,10 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
@@ -83,16 +87,22 @@ def test_monai_reads_the_decathlon_task_and_its_datalist(box_dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_nnunet_converts_the_decathlon_task(box_dataset, tmp_path, monkeypatch):
-    converter = pytest.importorskip("nnunetv2.dataset_conversion.convert_MSD_dataset")
+def test_nnunet_converts_the_decathlon_task(box_dataset, tmp_path):
+    """In a process of its own: nnU-Net reads its folders when it is imported, and starts a pool."""
     summary = export_msd(box_dataset(3), tmp_path / "msd", BOXES)
-    (tmp_path / "raw").mkdir()
-    monkeypatch.setattr(converter, "nnUNet_raw", str(tmp_path / "raw"))
-    monkeypatch.setattr(converter, "find_candidate_datasets", lambda number: [])
-    converter.convert_msd_dataset(str(summary.folder), num_processes=1)
-    made = json.loads((tmp_path / "raw/Dataset009_Boxes/dataset.json").read_text())
-    assert made["labels"]["tumour"] == 2
-    assert len(list((tmp_path / "raw/Dataset009_Boxes/imagesTr").glob("*_0000.nii.gz"))) == 3
+    homes = {name: str(tmp_path / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+    for home in homes.values():
+        Path(home).mkdir()
+    code = (
+        "import sys; from nnunetv2.dataset_conversion.convert_MSD_dataset import convert_msd_dataset;"
+        "convert_msd_dataset(sys.argv[1], num_processes=1)"
+    )
+    command = [sys.executable, "-c", code, str(summary.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | homes, check=False)
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / "nnUNet_raw" / "Dataset009_Boxes"
+    assert json.loads((made / "dataset.json").read_text())["labels"]["tumour"] == 2
+    assert len(list((made / "imagesTr").glob("*_0000.nii.gz"))) == 3
 
 
 def test_plain_nifti_loses_nothing(box_dataset, tmp_path):
