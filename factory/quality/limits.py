@@ -90,6 +90,8 @@ GATE: dict[str, Any] = {
         "kidney_cyst_left",
         "kidney_cyst_right",
         "pulmonary_vein",
+        "liver_cyst",
+        "ascites",
     ],
     "joined_groups": ["colon"],
     # left and right beyond the pairs of the anatomy table: (more to the right, more to the left)

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Bool
 
+from factory.engines.phantom.ascites import around_organs_mm
 from factory.engines.phantom.body import Torso
 from factory.engines.phantom.canvas import SOFT, Box, Canvas, Mask
 from factory.engines.phantom.kidneys import SIDES, paint_kidney
@@ -19,7 +20,8 @@ def paint_abdomen(canvas: Canvas, torso: Torso) -> None:
     """Paint kidneys, spleen, liver, stomach, gallbladder, pancreas and adrenals, in this order."""
     for side, sign in SIDES:
         paint_kidney(canvas, side, sign)
-    paint_spleen(canvas, _below(torso, 0.2, 0.2))
+    gap = 0.2 + 0.7 * around_organs_mm(canvas.space.build)
+    paint_spleen(canvas, _below(torso, gap, gap))
     paint_liver(canvas, torso)
     paint_stomach(canvas, _below(torso, 2.0, 2.0))
     paint_gallbladder(canvas, _below(torso, 0.2, 1.5))

@@ -1,4 +1,4 @@
-"""Duodenum, colon and small bowel: long tubes on their courses.
+"""Colon and small bowel: long tubes on their courses.
 
 The colon is one centreline from caecum to anus, cut into its segments, with haustra; each segment
 gets its volume by its calibre. The small bowel winds through what room the other organs leave: a
@@ -12,16 +12,16 @@ from jaxtyping import Float64
 from scipy.ndimage import distance_transform_edt
 
 from factory.engines.phantom.body import Torso
+from factory.engines.phantom.branches import BRANCHES
 from factory.engines.phantom.canvas import SOFT, Canvas
 from factory.engines.phantom.curves import Tube, centreline, tube
 from factory.engines.phantom.detour import around
-from factory.engines.phantom.pancreas import head_shift
+from factory.engines.phantom.duodenum import duodenum_rows
 from factory.engines.phantom.population import Build
 from factory.engines.phantom.space import Space
-from factory.engines.phantom.stomach import pylorus
 from manifests.anatomy import structure
 
-__all__ = ["COLON", "paint_colon", "paint_duodenum", "paint_small_bowel"]
+__all__ = ["COLON", "paint_colon", "paint_small_bowel"]
 
 COLON = ("colon_ascending", "colon_transverse", "colon_descending", "colon_sigmoid", "rectum")
 _COURSE = {
@@ -36,42 +36,11 @@ _COURSE = {
     "rectum": [(0, 40, -216, 16), (0, 56, -238, 19), (0, 56, -264, 20), (0, 44, -286, 16), (0, 40, -306, 9), (0, 50, -326, 8)],
 }  # fmt: skip
 _HAUSTRA_MM = {"colon_ascending": 30.0, "colon_transverse": 27.0, "colon_descending": 26.0, "colon_sigmoid": 30.0}
-_DUODENUM = [(-24, -62, -16, 9), (-38, -58, -10, 12), (-50, -42, -14, 12.5), (-53, -32, -42, 12), (-46, -32, -68, 12),
-             (-22, -40, -80, 11.5), (4, -46, -77, 11), (26, -40, -64, 11), (34, -42, -44, 11)]  # fmt: skip
 _SOLID = ("liver", "spleen", "stomach", "pancreas", "gallbladder", "kidney_left", "kidney_right", "duodenum")
-_KEPT = (*_SOLID, "urinary_bladder", "uterus", "prostate", "aorta", "inferior_vena_cava", "iliac_artery_left",
+_KEPT = (*_SOLID, "superior_mesenteric_artery", "superior_mesenteric_vein", "urinary_bladder", "uterus", "prostate", "aorta", "inferior_vena_cava", "iliac_artery_left",
          "iliac_artery_right", "iliac_vena_left", "iliac_vena_right", "hip_left", "hip_right", "sacrum")  # fmt: skip
 _STEP_MM = 4.0
 _CALIBRE_MM = 13.0
-
-
-def paint_duodenum(canvas: Canvas) -> None:
-    """Paint the C from the pylorus around the head of the pancreas to the flexure at the left of L2."""
-    build = canvas.space.build
-    route = _of_volume(canvas.space.tube(_duodenum_rows(build)), build.volumes_ml["duodenum"] * 1.0)
-    core = Tube(route.points_mm, np.minimum(route.radii_mm, 7.0))
-    canvas.draw("duodenum", [route], SOFT)
-    canvas.draw("duodenum", [core], (*SOFT, "liver", "pancreas", "gallbladder", "kidney_right", "stomach"))
-
-
-def _duodenum_rows(build: Build) -> Float64[np.ndarray, "n 4"]:
-    """Centres and radii in mm: it starts at the pylorus and goes around the pancreatic head."""
-    t = build.variants.trait
-    rows = np.array(_DUODENUM, float)
-    rows[:, :3] += np.array([1, 0.8, 0.3, 0, 0, 0, 0, 0, 0])[:, None] * pylorus(build)
-    rows[:, :3] += np.array([0, 0.2, 0.6, 1, 1, 0.8, 0.5, 0.3, 0.2])[:, None] * head_shift(build)
-    rows[:, 2] -= 11 * t("duodenum_low") * np.array([0, 0, 0, 0.4, 1, 1.1, 0.9, 0.5, 0.1])
-    rows[:, 0] -= 6 * t("duodenum_wide") * np.array([0, 0.3, 0.8, 1, 0.9, 0.3, 0, 0, 0])
-    rows[:, 1] += 6 * t("duodenum_wide") * np.array([0, 0, 0.3, 0.6, 0.6, 0.2, 0, 0, 0])
-    rows[6:, 2] += 12 * t("duodenum_third") * np.array([0.6, 1.0, 0.8])
-    rows[7:, 0] += 6 * t("duodenum_third")
-    return rows
-
-
-def _of_volume(route: Tube, target_ml: float) -> Tube:
-    """Scale the calibre of a tube to a volume, within a factor of two."""
-    factor = float(np.clip(np.sqrt(target_ml / route.volume_ml), 0.6, 2.0))
-    return Tube(route.points_mm, route.radii_mm * factor, route.squash_zyx)
 
 
 # how far each trait moves the points of a segment along one axis (0 x, 1 y, 2 z), in mm
@@ -98,6 +67,8 @@ def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int
     loop, bend = build.lean["colon_loop"], build.lean["sigmoid_loop"]
     rows, counts = [], {}
     for name, course in _COURSE.items():
+        if name in build.variants.removed:  # its neighbours are joined
+            continue
         part = np.array(course, float)
         weight = np.sin(np.linspace(0.1, np.pi - 0.1, len(part)))[:, None]
         amount = (0.45, 0.3, 0.5) if name in ("colon_transverse", "colon_sigmoid") else (0.3, 0.3, 0.6)
@@ -111,6 +82,7 @@ def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int
             part[:, 2] += weight[:, 0] * 14 * bend
             part[:, 0] -= weight[:, 0] * 12 * bend
             part[3:, 0] = np.maximum(part[3:, 0], (-34, -20, -14))  # not into the iliac vessels of the other side
+        part = _resected(build, name, part)
         rows.append(part)
         counts[name] = len(part)
     controls = np.vstack(rows)
@@ -119,16 +91,28 @@ def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int
     return controls, counts
 
 
+def _resected(build: Build, name: str, part: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "m 4"]:
+    """What a resection leaves of the course of a segment; the ends meet at its anastomosis."""
+    present = build.variants.present
+    if name == "colon_transverse" and "right_hemicolectomy" in present:
+        return part[3:]
+    if name == "colon_descending" and "sigmoid_resection" in present:
+        return np.vstack([part, [(72, -22, -186, 14), (34, 8, -202, 14), (8, 30, -212, 14)]])
+    return part
+
+
 def paint_colon(canvas: Canvas, torso: Torso) -> None:
     """Paint the five segments of the colon as one connected, haustrated tube."""
     if canvas.solving:
         _lay_colon(canvas, torso)
-    organs = (*_SOLID, "uterus", "urinary_bladder", "iliopsoas_left", "iliopsoas_right")
+    organs = (*_SOLID, *BRANCHES, "uterus", "urinary_bladder", "iliopsoas_left", "iliopsoas_right")
     for name in COLON:
+        if name not in canvas.routes:
+            continue
         route = canvas.routes[name]
         canvas.draw(name, [route], (*SOFT, "uterus") if name in ("colon_sigmoid", "rectum") else ("visceral_fat",))
         # where neighbours leave no room it is narrow, and goes through
-        narrow = Tube(route.points_mm, np.minimum(0.5 * route.radii_mm, 8.0))
+        narrow = Tube(route.points_mm, np.minimum(0.4 * route.radii_mm, 7.0))
         canvas.draw(name, [narrow], (*SOFT, *organs))
 
 
@@ -140,14 +124,16 @@ def _lay_colon(canvas: Canvas, torso: Torso) -> None:
     line = centreline(np.column_stack([controls, owner]), _STEP_MM)
     segment = np.clip(np.rint(line[:, 4]), 0, len(counts) - 1).astype(int)
     line[:, :3] = torso.inward(line[:, :3], np.minimum(line[:, 3], 24.0) + 1.0)
-    clear = np.where(line[:, 4] < 3.4, np.minimum(0.6 * line[:, 3], 10.0), -99.0)  # the rectum has its place
+    clear = np.where(
+        line[:, 4] < len(counts) - 1.6, np.minimum(0.6 * line[:, 3], 10.0), -99.0
+    )  # the rectum has its place
     line[:, :3] = around(canvas, line[:, :3], clear, _KEPT)
     line[:, :3] = torso.inward(line[:, :3], np.minimum(0.8 * line[:, 3], 18.0))
-    for index, name in enumerate(COLON):
+    for index, name in enumerate(counts):
         where = np.flatnonzero(segment == index)
         where = np.arange(where[0], min(where[-1] + 2, len(line)))
         route = Tube(line[where, :3], line[where, 3])
-        route = _of_volume(route, build.volumes_ml[name] * (1.1 if name == "rectum" else 0.95))
+        route = route.of_volume(build.volumes_ml[name] * (1.1 if name == "rectum" else 0.95))
         along = np.arange(len(where)) * _STEP_MM
         pitch = _HAUSTRA_MM.get(name)
         deep = 0.13 * math.exp(0.35 * build.variants.trait("haustra"))
@@ -167,7 +153,7 @@ def _wander(canvas: Canvas) -> Tube:
     """Chain points of the free space from the upper left to the lower right."""
     space, build = canvas.space, canvas.space.build
     knots = _free_points(canvas)
-    start = space.place(_duodenum_rows(build)[-1:, :3] + (6, -8, -2))[0]
+    start = space.place(duodenum_rows(build)[-1:, :3] + (6, -8, -2))[0]
     stop = _colon_rows(space)[0][1, :3] + np.array((18.0, -6, -12)) * build.scale
     order = _chain(knots, start)
     jitter = build.jitter[: len(order)]
@@ -176,7 +162,7 @@ def _wander(canvas: Canvas) -> Tube:
     rows = np.column_stack([path, np.concatenate([[11.0], radii, [10.0]])])
     route = tube(rows, _STEP_MM)
     # coils overlap each other and are clipped by neighbours, so the tube is longer than its share of room
-    return _of_volume(route, build.volumes_ml["small_bowel"] * 1.12)
+    return route.of_volume(build.volumes_ml["small_bowel"] * 1.12)
 
 
 def _free_points(canvas: Canvas) -> Float64[np.ndarray, "n 3"]:

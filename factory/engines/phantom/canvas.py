@@ -31,6 +31,7 @@ Volume = Float32[np.ndarray, "z y x"]
 _COVERED = {"spleen": 1.10, "liver": 1.07, "stomach": 1.06, "pancreas": 1.09, "gallbladder": 1.10, "prostate": 1.08,
             "kidney_left": 1.04, "kidney_right": 1.04}  # fmt: skip
 _LEVEL_RANGE_MM = (-16.0, 36.0)
+_NEAR_MM = 3.0
 _STEP_MM = LATTICE.spacing_mm_zyx[0] / 2
 
 
@@ -103,6 +104,7 @@ class Canvas:
         levels_mm: by structure, how far its surface moves out; filled on the lattice.
         routes: tubes whose course depends on what is painted; filled on the lattice.
         solving: whether this canvas finds levels and routes.
+        growth_ml: by filled structure, what it gains when its surface moves out by 1 mm; found with its level.
     """
 
     space: Space
@@ -110,6 +112,7 @@ class Canvas:
     levels_mm: dict[str, float]
     routes: dict[str, Tube]
     solving: bool = False
+    growth_ml: dict[str, float] = field(default_factory=dict)
     labels: UInt8[np.ndarray, "z y x"] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,7 +122,7 @@ class Canvas:
 
     def through(self, space: Space) -> "Canvas":
         """The same label map, painted in the coordinates of another space."""
-        other = Canvas(space, self.grid, self.levels_mm, self.routes, self.solving)
+        other = Canvas(space, self.grid, self.levels_mm, self.routes, self.solving, self.growth_ml)
         other.labels = self.labels
         return other
 
@@ -155,7 +158,9 @@ class Canvas:
         if self.solving and target is not None:
             distance = box.evaluate(shape)
             allowed = self._allowed(box, over, inside)
-            self.levels_mm[name] = self._level(distance[allowed], target * _COVERED.get(name, 1.0))
+            self.levels_mm[name] = level = self._level(distance[allowed], target * _COVERED.get(name, 1.0))
+            near = np.abs(distance[allowed] - np.float32(level)) < _NEAR_MM
+            self.growth_ml[name] = float(near.sum()) * self.grid.voxel_volume_ml / (2 * _NEAR_MM)
         else:
             found = box.below(shape, self.levels_mm.get(name, 0.0))
             if found is None:

@@ -45,12 +45,12 @@ def paint_lungs(canvas: Canvas, torso: Torso) -> None:
     def oblique(box: Box) -> Volume:
         x, y, z = box.xyz
         right = np.clip(0.5 - x / 12, 0, 1)
-        height = 160 + shift[2] + right * (6 + 0.6 * shift[1]) + tilt * y + 0.05 * np.minimum(x, 0)
+        height = 160 + shift[2] + right * (10 + 0.6 * shift[1]) + tilt * y + 0.05 * np.minimum(x, 0)
         return np.asarray(z - height + 2.5 * box.at(canvas.space.grain), np.float32)
 
     def horizontal(box: Box) -> Volume:
         _, y, z = box.xyz
-        return np.asarray(z - (173 + shift[0] - 0.12 * (y + 60)) + 2 * box.at(canvas.space.grain), np.float32)
+        return np.asarray(z - (173 + 0.6 * shift[0] - 0.12 * (y + 60)) + 2 * box.at(canvas.space.grain), np.float32)
 
     inside = (box.evaluate(lung) < 0) & _soft(box)
     left = box.at(canvas.space.coordinates[0]) > 0

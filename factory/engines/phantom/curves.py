@@ -48,6 +48,11 @@ class Tube:
         areas = np.pi * (self.radii_mm[1:] ** 2 + self.radii_mm[:-1] ** 2) / 2
         return float((steps * areas).sum() / np.prod(self.squash_zyx) ** (2 / 3) / 1000.0)
 
+    def of_volume(self, target_ml: float) -> "Tube":
+        """Scale the calibre to a volume, within 0.6 to 2 times."""
+        factor = float(np.clip(np.sqrt(target_ml / self.volume_ml), 0.6, 2.0))
+        return Tube(self.points_mm, self.radii_mm * factor, self.squash_zyx)
+
 
 def _spline(controls: Float64[np.ndarray, "n k"], per_span: int) -> Float64[np.ndarray, "m k"]:
     padded = np.vstack([2 * controls[0] - controls[1], controls, 2 * controls[-1] - controls[-2]])

@@ -11,7 +11,7 @@ from factory.engines.phantom.canvas import Box, Canvas
 from factory.engines.phantom.population import Build
 from factory.engines.phantom.shapes import Number, capsule, ellipsoid, smooth_max, smooth_min
 
-__all__ = ["SIDES", "paint_kidney"]
+__all__ = ["SIDES", "hilum_mm", "paint_kidney"]
 
 Volume = Float32[np.ndarray, "z y x"]
 SIDES = (("left", 1.0), ("right", -1.0))
@@ -43,12 +43,18 @@ def _place(build: Build, side: str, sign: Number) -> _Place:
     return _Place((x, y, z), axes, turned(turn, -12 + 7 * pitch, tilt))
 
 
+def hilum_mm(build: Build, side: str, sign: Number) -> Float64[np.ndarray, " 3"]:
+    """Where the vessels of a kidney enter it, (x, y, z) in mm."""
+    place = _place(build, side, sign)
+    return np.asarray(np.array(place.centre) - sign * 0.74 * place.axes[0] * place.frame[0])
+
+
 def paint_kidney(canvas: Canvas, side: str, sign: Number) -> None:
     """Paint a bean: upper pole towards spine and back, sinus open to the front and midline."""
     build = canvas.space.build
     variants, place = build.variants, _place(build, side, sign)
     sinus = 1 + 0.16 * variants.trait(f"sinus_{side}") + 0.006 * (build.age_years - 55)
-    hilum = tuple(np.array(place.centre) - sign * 0.74 * place.axes[0] * place.frame[0])
+    hilum = tuple(hilum_mm(build, side, sign))
     rough = 0.8 * math.exp(0.5 * variants.trait("lobulation"))
     joined = "horseshoe_kidney" in variants.present
 

@@ -5,13 +5,16 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from factory.engines.phantom.ascites import around_organs_mm
 from factory.engines.phantom.bending import bent
 from factory.engines.phantom.body import Torso
 from factory.engines.phantom.canvas import SOFT, Box, Canvas, Mask
+from factory.engines.phantom.curves import Tube
 from factory.engines.phantom.shapes import capsule, ellipsoid, smooth_max, smooth_min
 from factory.engines.phantom.variants import Variants
+from manifests.anatomy import structure
 
-__all__ = ["paint_gallbladder", "paint_liver"]
+__all__ = ["paint_gallbladder", "paint_liver", "paint_liver_cysts"]
 
 Volume = Float32[np.ndarray, "z y x"]
 XYZ = tuple[Volume, Volume, Volume]
@@ -20,14 +23,14 @@ XYZ = tuple[Volume, Volume, Volume]
 def paint_liver(canvas: Canvas, torso: Torso) -> None:
     """Paint the liver: its volume and form decide how far down and to the left it reaches."""
     build = canvas.space.build
-    variants, low = build.variants, build.lean["liver_low"] * 10
+    variants, low, gap = build.variants, build.lean["liver_low"] * 10, 0.2 + around_organs_mm(build)
 
     def shape(box: Box) -> Volume:
         x, y, z = bent(box.xyz, (-60, -20, 20), variants.wave("liver"), 8 * variants.widen, 160)
         return _lobes((x, y, z), variants, low) + 2.0 * box.at(canvas.space.grain)
 
     def inside(box: Box) -> Bool[np.ndarray, "z y x"]:
-        return (box.at(torso.above) < -0.2) & (box.at(torso.cavity) < -0.2)
+        return (box.at(torso.above) < -gap) & (box.at(torso.cavity) < -gap)
 
     bottom = -185 if "riedel_lobe" in variants.present else -125
     canvas.fill("liver", canvas.box((-150, -135, bottom), (128, 88, 125)), shape, SOFT, inside)
@@ -50,6 +53,10 @@ def _lobes(xyz: XYZ, variants: Variants, low: float) -> Volume:
     organ = smooth_max(organ, -ellipsoid(xyz, (-24, -44, 10), (22, 12, 14)), 6.0)  # the porta
     size = 1 + 0.16 * t("caudate")
     organ = smooth_min(organ, ellipsoid(xyz, (-15, -26, 42), (13 * size, 13 * size, 25 * size)), 6.0)
+    if "right_hepatectomy" in variants.present:  # what is left of it fills some of the room
+        organ = smooth_max(organ, (-46 - x - 0.3 * (y + 20)) * np.float32(0.95), 10.0)
+    if "left_lateral_hepatectomy" in variants.present:
+        organ = smooth_max(organ, x - 4 - 0.12 * (y + 80), 8.0)
     if "riedel_lobe" in variants.present:
         organ = smooth_min(organ, capsule(xyz, ((-100, -30, -40), (-100, -40, -128)), 23.0), 20.0)
     return smooth_max(smooth_max(organ, _fissure(xyz, base, t("liver_fissure")), 5.0), column, 8.0)
@@ -81,3 +88,21 @@ def paint_gallbladder(canvas: Canvas, inside: Mask) -> None:
 
     box = canvas.box((-115, -130, -115), (-5, -20, 35))
     canvas.fill("gallbladder", box, shape, ("visceral_fat", "liver"), inside)
+
+
+def paint_liver_cysts(canvas: Canvas) -> None:
+    """Paint simple cysts: balls of fluid anywhere in the liver, cut by its surface."""
+    for number, (place, choice, radius) in enumerate(canvas.space.build.variants.liver_cysts):
+        name = f"liver_cyst_{number}"
+        if canvas.solving:
+            spots = np.argwhere(canvas.labels == structure("liver").id)
+            if not len(spots):
+                return
+            # every part of the liver alike: slices from below to above, then anywhere in the slice
+            level = spots[min(int(place * len(spots)), len(spots) - 1), 0]
+            spots = spots[spots[:, 0] == level]
+            z, y, x = spots[min(int(choice * len(spots)), len(spots) - 1)]
+            centre = np.array(canvas.grid.origin_mm_xyz) + np.array((x, y, z)) * canvas.grid.spacing_mm_zyx[::-1]
+            canvas.routes[name] = Tube(centre + np.array([(0, 0, 0), (0, 0, 0.5)]), np.array([radius, radius]))
+        if name in canvas.routes:
+            canvas.draw("liver_cyst", [canvas.routes[name]], ("liver",))

@@ -8,13 +8,18 @@ from jaxtyping import UInt8
 from factory.engines.base import MaskModel, Masks, Request
 from factory.engines.lesions import lesion_notes, place_lesions
 from factory.engines.phantom.abdomen import paint_abdomen
+from factory.engines.phantom.ascites import ascites_order, paint_ascites
 from factory.engines.phantom.body import Torso, paint_layers
-from factory.engines.phantom.bowel import paint_colon, paint_duodenum, paint_small_bowel
+from factory.engines.phantom.bowel import paint_colon, paint_small_bowel
+from factory.engines.phantom.branches import paint_branches
 from factory.engines.phantom.canvas import Canvas
 from factory.engines.phantom.chest import paint_airways, paint_effusions, paint_heart, paint_lungs
+from factory.engines.phantom.duodenum import paint_duodenum
+from factory.engines.phantom.liver import paint_liver_cysts
 from factory.engines.phantom.muscles import paint_muscles
 from factory.engines.phantom.pelvis import paint_gluteals, paint_pelvic_bones, paint_pelvic_organs
 from factory.engines.phantom.population import Build, draw_build
+from factory.engines.phantom.settling import settle
 from factory.engines.phantom.skeleton import paint_shoulders, paint_spine
 from factory.engines.phantom.space import LATTICE, Space
 from factory.engines.phantom.spleen import paint_accessory_spleens
@@ -28,7 +33,7 @@ __all__ = ["SCATTERED", "Phantom", "paint"]
 
 SCATTERED = frozenset(
     {"body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle", "intervertebral_discs", "costal_cartilages",
-     "kidney_cyst_left", "kidney_cyst_right"}
+     "kidney_cyst_left", "kidney_cyst_right", "liver_cyst", "ascites"}
 )  # fmt: skip
 """Structures that are many pieces by nature; every other one is a single connected piece."""
 
@@ -36,7 +41,7 @@ SCATTERED = frozenset(
 class Phantom(MaskModel):
     """A procedural torso: no weights, no patients in it; see `docs/phantom.md`."""
 
-    identity: Mapping[str, str] = {"name": "phantom", "version": "2"}
+    identity: Mapping[str, str] = {"name": "phantom", "version": "3"}
 
     def draw(self, request: Request) -> Masks:
         """Draw the masks of one case."""
@@ -64,13 +69,23 @@ def paint(build: Build, grid: Grid) -> UInt8[np.ndarray, "z y x"]:
     torso = Torso(space)
     plan = Canvas(space, LATTICE, {}, {}, solving=True)
     _paint_all(plan, torso)
-    paint_accessory_spleens(plan.through(torso.viscera))
+    settle(plan)
+    _paint_small(plan.through(torso.viscera))
+    order = ascites_order(plan, torso)
+    paint_ascites(plan.through(torso.viscera), order)
     canvas = Canvas(space, grid, plan.levels_mm, plan.routes)
     _paint_all(canvas, torso)
     names = [entry.name for entry in structures() if entry.name not in SCATTERED]
     canvas.tidy(names, _ground)
-    paint_accessory_spleens(canvas.through(torso.viscera))
+    _paint_small(canvas.through(torso.viscera))
+    paint_ascites(canvas.through(torso.viscera), order)
     return canvas.labels
+
+
+def _paint_small(organs: Canvas) -> None:
+    """Paint what is many pieces by nature, after all else is tidied."""
+    paint_accessory_spleens(organs)
+    paint_liver_cysts(organs)
 
 
 def _paint_all(canvas: Canvas, torso: Torso) -> None:
@@ -92,6 +107,7 @@ def _paint_all(canvas: Canvas, torso: Torso) -> None:
     paint_duodenum(organs)
     paint_veins(organs)
     paint_arteries(organs)
+    paint_branches(organs)
     paint_colon(organs, torso)
     paint_small_bowel(organs)
 

@@ -129,9 +129,10 @@ class Build:
 
     @property
     def findings(self) -> frozenset[str]:
-        """Names of what is rare in this body's form and pose: effusions, bends, arms beside the trunk."""
+        """Names of what is rare in this body's form and pose: effusions, ascites, bends, arms beside the trunk."""
         posture = self.posture
-        found = {name for name, ml in self.volumes_ml.items() if name.startswith("pleural_effusion") and ml > 0}
+        fluids = ("pleural_effusion_left", "pleural_effusion_right", "ascites")
+        found = {name for name in fluids if self.volumes_ml.get(name, 0.0) > 0}
         signs = {
             "arms_down": any(posture.arms_down),
             "scoliosis": abs(posture.scoliosis_mm[0]) > _BENT_MM[0],

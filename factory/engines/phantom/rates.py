@@ -6,7 +6,7 @@ Sources stand in `docs/variants.md`; a rate without one there is chosen.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["RATES", "Rate", "cyst_rate"]
+__all__ = ["RATES", "Rate", "cyst_rate", "liver_cyst_rate"]
 
 Chance = Callable[[float, bool], float]
 
@@ -47,6 +47,11 @@ def cyst_rate(age: float, female: bool) -> float:
     return low + (high - low) * _ramp(age, 25, 75)
 
 
+def liver_cyst_rate(age: float) -> float:
+    """Probability of at least one simple hepatic cyst (18 % of adults in Carrim and Murchison, Clin Radiol 2003)."""
+    return 0.04 + 0.24 * _ramp(age, 25, 85)
+
+
 _KIDNEYS = ("kidney_left", "kidney_right")
 
 RATES: Mapping[str, Rate] = {
@@ -77,6 +82,25 @@ RATES: Mapping[str, Rate] = {
     "empty_bladder": Rate(_always(0.12), ("urinary_bladder",), (), {"urinary_bladder": (0.12, 0.4)}),
     "contracted_gallbladder": Rate(_always(0.08), ("gallbladder",), (), {"gallbladder": (0.2, 0.45)}),
     "distended_gallbladder": Rate(_always(0.03), ("gallbladder",), (), {"gallbladder": (1.8, 3.0)}),
+    "gallstones": Rate(
+        lambda age, female: (0.09 if female else 0.05) * _ramp(age, 20, 75), ("gallbladder",)
+    ),
+    "kidney_stones": Rate(_always(0.078), _KIDNEYS),
+    "right_hemicolectomy": Rate(
+        lambda age, _female: 0.015 * _ramp(age, 35, 75), ("colon_ascending", "colon_transverse"), ("colon_ascending",),
+        {"colon_transverse": (0.55, 0.75)},
+    ),
+    "sigmoid_resection": Rate(
+        lambda age, _female: 0.015 * _ramp(age, 35, 75), ("colon_sigmoid",), ("colon_sigmoid",),
+        {"colon_descending": (1.0, 1.3)},
+    ),
+    "right_hepatectomy": Rate(
+        lambda age, _female: 0.004 * _ramp(age, 30, 60), ("liver", "gallbladder"), ("gallbladder",), {"liver": (0.6, 0.85)},
+        {"liver_left": 1.0, "liver_thin": -1.0},
+    ),
+    "left_lateral_hepatectomy": Rate(
+        lambda age, _female: 0.004 * _ramp(age, 30, 60), ("liver",), (), {"liver": (0.75, 0.95)},
+    ),
     "redundant_transverse_colon": Rate(
         _always(0.05), ("colon_transverse",), (), {"colon_transverse": (1.1, 1.4)}, {"transverse_drop": 1.6}
     ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from factory.engines.phantom.rates import RATES, Rate, cyst_rate
+from factory.engines.phantom.rates import RATES, Rate, cyst_rate, liver_cyst_rate
 from manifests.anatomy import group
 from prompts.schema import Prompt
 
@@ -32,7 +32,11 @@ _TRAITS = (
 _WAVED = ("liver", "spleen", "kidney_left", "kidney_right", "stomach", "pancreas", "gallbladder", "urinary_bladder",
           "uterus", "prostate")  # fmt: skip
 Cyst = tuple[str, tuple[float, float, float], float]
-_MOST_CYSTS = 4
+LiverCyst = tuple[float, float, float]
+_MOST_CYSTS, _MOST_LIVER_CYSTS = 4, 6
+_OBSTRUCTED_FROM_MM, _OBSTRUCTED_RATE, _DILATION = 30.0, 0.16, (1.5, 2.4)
+"""Smallest colonic tumour that obstructs, how often (8 to 29 % in Deans et al., Br J Surg 1994), growth upstream."""
+_COURSE = ("colon_ascending", "colon_transverse", "colon_descending", "colon_sigmoid", "rectum")
 _ALONE = ("horseshoe", "malrotated", "ptotic", "nephrectomy", "renal_agenesis")
 _OPPOSED = (("full_", "empty_"), ("distended_", "collapsed_"), ("distended_", "contracted_"))
 
@@ -50,6 +54,7 @@ class Variants:
         enlarged: structures that are enlarged because of them.
         factors: factors on target volumes, by structure.
         cysts: renal cysts: side, direction from the middle of the kidney, radius in mm.
+        liver_cysts: hepatic cysts: place in the liver as two numbers from 0 to 1, radius in mm.
         spleens: accessory spleens: place between hilum and lower pole, radius in mm.
     """
 
@@ -61,6 +66,7 @@ class Variants:
     enlarged: frozenset[str] = frozenset()
     factors: Mapping[str, float] = field(default_factory=dict)
     cysts: tuple[Cyst, ...] = ()
+    liver_cysts: tuple[LiverCyst, ...] = ()
     spleens: tuple[tuple[float, float], ...] = ()
 
     def trait(self, name: str) -> float:
@@ -92,6 +98,11 @@ def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0)
             factors |= {organ: low + (high - low) * amount for organ, (low, high) in rate.factors.items()}
             traits |= {trait: traits[trait] + shift for trait, shift in rate.traits.items()}
     removed = frozenset(organ for name in present for organ in RATES[name].removes)
+    cysts, spleens = _cysts(subject, rng, removed), _spleens(rng)
+    upstream = _obstructed(subject, rng)
+    if upstream:
+        present |= {"obstructed_colon"}
+        factors = {**upstream, **{organ: factor * upstream.get(organ, 1.0) for organ, factor in factors.items()}}
     return Variants(
         traits=traits,
         waves={name: tuple(row) for name, row in zip(_WAVED, phases.tolist(), strict=True)},
@@ -100,8 +111,9 @@ def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0)
         removed=removed,
         enlarged=frozenset(organ for name in present for organ in RATES[name].enlarges),
         factors=factors,
-        cysts=_cysts(subject, rng, removed),
-        spleens=_spleens(rng) if "accessory_spleen" in present else (),
+        cysts=cysts,
+        liver_cysts=_liver_cysts(subject, rng),
+        spleens=spleens if "accessory_spleen" in present else (),
     )
 
 
@@ -151,3 +163,25 @@ def _spleens(rng: np.random.Generator) -> tuple[tuple[float, float], ...]:
     second, *places = rng.random(3)
     sizes = np.clip(5.0 * np.exp(0.4 * rng.standard_normal(2)), 2.0, 9.0)
     return tuple(zip(places[: 2 if second < 0.1 else 1], sizes.tolist(), strict=False))
+
+
+def _liver_cysts(subject: Prompt, rng: np.random.Generator) -> tuple[LiverCyst, ...]:
+    """Simple hepatic cysts: more often and more with age; median radius 5 mm (chosen)."""
+    some, more = rng.random(2)
+    places, sizes = rng.random((_MOST_LIVER_CYSTS, 2)).tolist(), rng.standard_normal(_MOST_LIVER_CYSTS)
+    count = 0
+    if some < liver_cyst_rate(float(subject.patient.age_years or 55)):
+        count = min(1 + int(-1.2 * np.log(more)), _MOST_LIVER_CYSTS)
+    radii = np.clip(5.0 * np.exp(0.6 * sizes), 2.5, 32.0).tolist()
+    return tuple((a, b, radius) for (a, b), radius in zip(places[:count], radii, strict=False))
+
+
+def _obstructed(subject: Prompt, rng: np.random.Generator) -> dict[str, float]:
+    """Factors on the volumes of the colon upstream of an obstructing tumour; empty where none obstructs."""
+    chance, amount = rng.random(2)
+    low, high = _DILATION
+    large = [tumour.site for tumour in subject.tumours if (tumour.size_mm or 0.0) >= _OBSTRUCTED_FROM_MM]
+    sites = [_COURSE.index(site) for site in large if site in _COURSE]
+    if not sites or chance >= _OBSTRUCTED_RATE:
+        return {}
+    return dict.fromkeys(_COURSE[: max(sites)], low + (high - low) * float(amount))

@@ -32,4 +32,5 @@ def variant_notes(variants: Variants, findings: Iterable[str] = ()) -> Mapping[s
     """Name the variants of a body, and other findings, for its record; nothing where there is none."""
     names = sorted({*variants.present, *findings})
     names += [f"renal_cysts_{side}" for side in ("left", "right") if any(cyst[0] == side for cyst in variants.cysts)]
+    names += ["hepatic_cysts"] if variants.liver_cysts else []
     return {"variants": ", ".join(names)} if names else {}

@@ -12,7 +12,7 @@ from factory.engines.phantom.shapes import Number
 
 Rows = Float64[np.ndarray, "n 4"]
 
-__all__ = ["paint_arteries", "paint_veins"]
+__all__ = ["aorta_rows", "paint_arteries", "paint_veins", "portal_stem"]
 
 _AORTA = [(4, -54, 158, 15), (-10, -60, 176, 16), (-18, -58, 200, 15.5), (-14, -46, 222, 15), (0, -30, 235, 14),
           (13, -10, 232, 13), (22, 8, 216, 12.7), (25, 16, 190, 12.5), (24, 16, 150, 12), (20, 9, 110, 11.6),
@@ -56,8 +56,12 @@ def paint_arteries(canvas: Canvas) -> None:
 
 
 def _aorta(canvas: Canvas) -> Tube:
-    """The aorta, of the drawn diameter, more winding with age."""
-    space, build = canvas.space, canvas.space.build
+    """The aorta in the world of a body."""
+    return canvas.space.tube(aorta_rows(canvas.space.build))
+
+
+def aorta_rows(build: Build) -> Rows:
+    """Centres and radii in mm of the aorta, of the drawn diameter, more winding with age."""
     t = build.variants.trait
     rows = np.array(_AORTA, float)
     winding = 0.4 + 0.02 * max(build.age_years - 50, 0)
@@ -65,8 +69,8 @@ def _aorta(canvas: Canvas) -> Tube:
     sway = (build.moved("aorta")[:2] + own) * winding
     rows[8:14, :2] += sway * np.sin(np.linspace(0, np.pi, 6))[:, None] * (1, 0.4)
     rows[12:, :2] += winding * 3 * t("aorta_low") * np.sin(np.linspace(0, np.pi, 4))[:, None] * (1, 0.2)
-    factor = build.aorta_mm / 24.5 * build.radius("aorta") / build.scale
-    return space.tube(rows, factor)
+    rows[:, 3] *= build.aorta_mm / 24.5 * build.radius("aorta") / build.scale
+    return rows
 
 
 def paint_veins(canvas: Canvas) -> None:
@@ -107,10 +111,15 @@ def _portal_rows(build: Build) -> list[Rows]:
     gland = pancreas_rows(build)
     splenic = np.column_stack([gland[:2:-1, :3] + np.array((0, 9, 4)), [4.5, 5, 5.2, 5.5, 6]])
     meet = splenic[-1, :3] + np.array((0, 4, 2))
-    stem = np.array([(-8, -38, -48), (-7, -38, -22)]) + 0.5 * head_shift(build)
+    stem = portal_stem(build)
     hilum = np.array((-44.0, -42, 33)) + 0.3 * (meet - np.array((-7, -38, 2)))
     trunk = np.vstack([stem, meet, 0.6 * meet + 0.4 * hilum + np.array((0, 0, 2)), hilum])
     right = hilum + np.array([(0, 0, 0), (-20, 6, 7), (-40, 16, 15)])
     left = hilum + np.array([(0, 0, 0), (10, -14, 9), (34, -26, 15), (50, -34, 19)])
     widths = ((trunk, (5, 5.5, 6.5, 7, 6.5)), (right, (6, 5, 3.5)), (left, (5.5, 5, 4, 3)))
     return [np.vstack([splenic, (*meet, 6.2)]), *(np.column_stack(pair) for pair in widths)]
+
+
+def portal_stem(build: Build) -> Float64[np.ndarray, "2 3"]:
+    """The two points (x, y, z) below the confluence, where the superior mesenteric vein comes in."""
+    return np.array([(-8.0, -38, -48), (-7, -38, -22)]) + 0.5 * head_shift(build)

@@ -26,6 +26,9 @@ _TUBULAR = ("aorta", "inferior_vena_cava", "portal_vein_and_splenic_vein", "ilia
             "esophagus", "trachea", "brachiocephalic_trunk", "subclavian_artery_left", "subclavian_artery_right",
             "common_carotid_artery_left", "common_carotid_artery_right")  # fmt: skip
 _EFFUSION_RATE, _EFFUSION_ML = 0.08, 170.0
+_ASCITES_RATE, _ASCITES_ML = 0.04, 600.0
+_OWN_SPREAD = {"gallbladder": 0.32, "stomach": 0.38, "urinary_bladder": 0.48}
+"""Residual spread of organs whose filled and emptied variants bring the rest of the published one."""
 _MOST = 2.1
 """Residuals end here, in standard deviations."""
 
@@ -69,7 +72,7 @@ def draw_volumes(person: Person, rng: np.random.Generator, larger: set[str], wid
         larger: structures that are asked for as enlarged.
         wide: factor on the spread.
     """
-    surface = person.surface_m2 / (1.74 if person.female else 1.98)
+    surface = person.surface_m2 / (1.76 if person.female else 2.0)
     kidneys, bowel = rng.standard_normal(2)
     volumes = {}
     for name in _VOLUMED:
@@ -83,10 +86,10 @@ def draw_volumes(person: Person, rng: np.random.Generator, larger: set[str], wid
         mean *= float(np.clip(surface, 0.6, 1.5)) ** _SIZE_POWER.get(name, 0.3)
         mean *= float(np.clip(1 + _TREND.get(name, 0.0) * (person.age_years - 55), 0.6, 1.5))
         # age and size account for part of the published spread
-        spread = min(0.93 * (entry.volume_cv or 0.2) * wide, 0.75)
+        spread = min(0.93 * _OWN_SPREAD.get(name, entry.volume_cv or 0.2) * wide, 0.75)
         drawn = mean * float(np.exp(spread * np.clip(own, -_MOST, _MOST) - spread**2 / 2))
         volumes[name] = max(drawn, mean) * ENLARGEMENT if name in larger else drawn
-    return volumes | _effusions_ml(rng)
+    return volumes | _effusions_ml(rng) | _ascites_ml(rng)
 
 
 def _effusions_ml(rng: np.random.Generator) -> dict[str, float]:
@@ -98,3 +101,9 @@ def _effusions_ml(rng: np.random.Generator) -> dict[str, float]:
         name: float(np.clip(_EFFUSION_ML * size, 20, 1000)) if there and chance < _EFFUSION_RATE else 0.0
         for name, there, size in zip(names, on, sizes, strict=True)
     }
+
+
+def _ascites_ml(rng: np.random.Generator) -> dict[str, float]:
+    """Free fluid in the abdomen; most people have none."""
+    chance, size = rng.random(), float(np.exp(0.9 * np.clip(rng.standard_normal(), -2, 2)))
+    return {"ascites": float(np.clip(_ASCITES_ML * size, 100, 3500)) if chance < _ASCITES_RATE else 0.0}

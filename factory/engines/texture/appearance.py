@@ -26,7 +26,7 @@ class Appearance:
         dose: enhancement relative to the anatomy table's.
         after_s: seconds from injection to scan; 0 without contrast.
         liver_loss_hu: what fat takes from the liver's HU.
-        infiltration: fat between and in muscle fibres, 0 to 1; its mean over adults is about 0.3.
+        infiltration: fat between and in muscle fibres, 0 to 1.2; its mean over adults is about 0.35, few have most of it.
         stranding: haze and thick septa in fat, about 0 to 1.5.
         sclerosis: degenerative density in bones, 0 to 1.
         marrow: unevenness of marrow relative to the mean patient's.
@@ -64,7 +64,7 @@ class Appearance:
             dose=float(np.clip(blood * np.exp(0.14 * wide * normal[0]), 0.6 / wide, 1.5 * wide)),
             after_s=float(median_s * np.exp(np.clip(wide * spread * normal[1], -0.5, 0.7))),
             liver_loss_hu=float(min(-14.0 * np.log1p(-loss), 60.0)) if chance < 0.3 + 0.2 * dial else 0.0,
-            infiltration=float(np.clip(0.32 + 0.13 * years + 0.08 * heavy + 0.22 * wide * normal[2], 0.0, 1.0)),
+            infiltration=float(min(0.27 * np.exp(0.35 * years + 0.2 * heavy + 0.6 * wide * normal[2]), 1.2)),
             stranding=float(1.2 * strand**2 * wide),
             sclerosis=float(np.clip(0.3 + 0.25 * years, 0.05, 0.8) * dense * wide),
             marrow=float(np.exp(0.3 * wide * normal[3])),

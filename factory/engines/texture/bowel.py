@@ -4,7 +4,7 @@ The patient lies supine, so gas collects anteriorly. Each pool of an axial slice
 horizontal level; how far it is filled varies smoothly through the body.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -59,6 +59,8 @@ def paint_bowel(scene: Scene) -> None:
     """Fill stomach, small bowel, colon and oesophagus."""
     rng = scene.rng("bowel")
     meal = _Meal.draw(scene.request.randomise, rng)
+    if "obstructed_colon" in str(scene.masks.notes.get("variants", "")):
+        meal = replace(meal, colon="fluid")
     stomach = scene.region("stomach", margin_mm=6.0)
     if stomach is not None:
         content = _stomach(scene, stomach, meal, rng)

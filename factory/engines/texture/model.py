@@ -50,7 +50,7 @@ class Texture(ImageModel):
     Works on the masks of any mask model: it reads anatomy, lesions and their records alone.
     """
 
-    identity: Mapping[str, str] = MappingProxyType({"name": "texture", "version": "2"})
+    identity: Mapping[str, str] = MappingProxyType({"name": "texture", "version": "3"})
 
     def render(self, request: Request, masks: Masks) -> Int16[np.ndarray, "z y x"]:
         """Render the CT in HU on the request's grid; deterministic in its arguments.

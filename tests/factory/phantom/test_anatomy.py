@@ -9,7 +9,7 @@ from manifests.anatomy import by_id, structures
 
 COLON = ("colon_ascending", "colon_transverse", "colon_descending", "colon_sigmoid", "rectum")
 NOT_DRAWN = {"colon", "kidney_cyst_left", "kidney_cyst_right", "brain", "skull", "uterus", "prostate", "thyroid_gland",
-             "pleural_effusion_left", "pleural_effusion_right"}  # fmt: skip
+             "pleural_effusion_left", "pleural_effusion_right", "ascites", "liver_cyst"}  # fmt: skip
 NEVER_IN_A_TORSO = {f"vertebrae_C{n}" for n in range(1, 8)}
 SPINE = [f"vertebrae_T{n}" for n in range(1, 13)] + [f"vertebrae_L{n}" for n in range(1, 6)] + ["sacrum"]
 
@@ -47,8 +47,13 @@ def test_every_structure_is_one_piece(person):
         ("aorta", "iliac_artery_left", "iliac_artery_right"),
         ("inferior_vena_cava", "iliac_vena_left", "iliac_vena_right"),
         ("esophagus", "stomach", "duodenum"),
+        ("aorta", "celiac_trunk"),
+        ("aorta", "superior_mesenteric_artery"),
+        ("aorta", "renal_artery_left"),
+        ("portal_vein_and_splenic_vein", "superior_mesenteric_vein"),
+        ("inferior_vena_cava", "renal_vein_right"),
     ],
-    ids=lambda tubes: tubes[0],
+    ids=lambda tubes: tubes[-1],
 )
 def test_tubes_are_joined(person, tubes):
     assert parts(person.mask(*tubes)) == 1
@@ -113,4 +118,4 @@ def test_no_organ_or_vessel_touches_the_air(person):
 
 def test_drawn_volumes_are_painted(person):
     for name in ("liver", "spleen", "kidney_left", "kidney_right", "heart", "stomach", "pancreas"):
-        assert person.volume_ml(name) == pytest.approx(person.build.volumes_ml[name], rel=0.4), name
+        assert person.volume_ml(name) == pytest.approx(person.build.volumes_ml[name], rel=0.3), name

@@ -96,5 +96,6 @@ def test_rare_findings_are_rare_and_told():
         ("arms_down", 0.04, 0.11),
         ("scoliosis", 0.005, 0.06),
         ("pleural_effusion_left", 0.02, 0.09),
+        ("ascites", 0.015, 0.07),
     ):
         assert least < told.count(finding) / len(people) < most, finding
