@@ -40,12 +40,14 @@ KEYWORDS = {
     "humerus": "Humerus", "scapula": "Scapula", "clavicula": "Clavicle", "femur": "Femur",
     "spinal_cord": "SpinalCord", "brain": "Brain", "skull": "Skull", "rib": "Rib", "ribs": "Rib",
     "sternum": "Sternum", "costal_cartilages": "CostalCartilage", "skeletal_muscle": "SkeletalMuscle",
-    "bronchus": "Bronchus", "pleural_effusion": "PleuralEffusion",
+    "bronchus": "Bronchus", "pleural_effusion": "PleuralEffusion", "liver_cyst": "Cyst",
+    "superior_mesenteric_artery": "SuperiorMesentericArtery", "superior_mesenteric_vein": "SuperiorMesentericVein",
+    "renal_artery": "RenalArtery", "renal_vein": "RenalVein",
 }  # fmt: skip
 """Keyword of pydicom's SNOMED CT dictionary by name of a structure or group of the anatomy table."""
 
 _ABNORMAL = {"Cyst", "PleuralEffusion", "Neoplasm"}
-_REGION = {"kidney_cyst": "Kidney"}
+_REGION = {"kidney_cyst": "Kidney", "liver_cyst": "Liver"}
 
 
 @dataclass(frozen=True, slots=True)

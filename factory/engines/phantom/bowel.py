@@ -12,7 +12,6 @@ from jaxtyping import Float64
 from scipy.ndimage import distance_transform_edt
 
 from factory.engines.phantom.body import Torso
-from factory.engines.phantom.branches import BRANCHES
 from factory.engines.phantom.canvas import SOFT, Canvas
 from factory.engines.phantom.curves import Tube, centreline, tube
 from factory.engines.phantom.detour import around
@@ -105,7 +104,7 @@ def paint_colon(canvas: Canvas, torso: Torso) -> None:
     """Paint the five segments of the colon as one connected, haustrated tube."""
     if canvas.solving:
         _lay_colon(canvas, torso)
-    organs = (*_SOLID, *BRANCHES, "uterus", "urinary_bladder", "iliopsoas_left", "iliopsoas_right")
+    organs = (*_SOLID, "uterus", "urinary_bladder", "iliopsoas_left", "iliopsoas_right")
     for name in COLON:
         if name not in canvas.routes:
             continue

@@ -16,11 +16,9 @@ from factory.engines.phantom.population import Build
 from factory.engines.phantom.shapes import Number
 from factory.engines.phantom.vessels import aorta_rows, portal_stem
 
-__all__ = ["BRANCHES", "paint_branches"]
+__all__ = ["paint_branches"]
 
 Rows = Float64[np.ndarray, "n 4"]
-BRANCHES = ("celiac_trunk", "superior_mesenteric_artery", "superior_mesenteric_vein", "renal_artery_left",
-            "renal_artery_right", "renal_vein_left", "renal_vein_right")  # fmt: skip
 _CELIAC_Z, _MESENTERIC_Z, _RENAL_Z = 20.0, -2.0, -18.0
 _CROSSING_MM = 20.0
 """How far before the third part of the duodenum the mesenteric vessels cross it."""

@@ -50,7 +50,9 @@ def paint_lungs(canvas: Canvas, torso: Torso) -> None:
 
     def horizontal(box: Box) -> Volume:
         _, y, z = box.xyz
-        return np.asarray(z - (173 + 0.6 * shift[0] - 0.12 * (y + 60)) + 2 * box.at(canvas.space.grain), np.float32)
+        return np.asarray(
+            z - (177 + 0.6 * shift[0] + 0.6 * shift[2] - 0.12 * (y + 60)) + 2 * box.at(canvas.space.grain), np.float32
+        )
 
     inside = (box.evaluate(lung) < 0) & _soft(box)
     left = box.at(canvas.space.coordinates[0]) > 0

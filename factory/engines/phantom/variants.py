@@ -101,13 +101,12 @@ def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0)
     cysts, spleens = _cysts(subject, rng, removed), _spleens(rng)
     upstream = _obstructed(subject, rng)
     if upstream:
-        present |= {"obstructed_colon"}
         factors = {**upstream, **{organ: factor * upstream.get(organ, 1.0) for organ, factor in factors.items()}}
     return Variants(
         traits=traits,
         waves={name: tuple(row) for name, row in zip(_WAVED, phases.tolist(), strict=True)},
         widen=wide,
-        present=present,
+        present=present | {"obstructed_colon"} if upstream else present,
         removed=removed,
         enlarged=frozenset(organ for name in present for organ in RATES[name].enlarges),
         factors=factors,
