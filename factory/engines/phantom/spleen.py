@@ -52,10 +52,10 @@ def paint_accessory_spleens(canvas: Canvas) -> None:
 
 
 def _lay_accessory(canvas: Canvas, place: float, radius: float) -> Tube:
-    """A ball at the place with most fat around it, and spleen farthest, of some between hilum and lower pole."""
-    at = (place + np.arange(12) * 0.618) % 1.0
+    """A ball at the place with most fat around it, and spleen farthest, of many between hilum and lower pole."""
+    at = (place + np.arange(48) * 0.618034) % 1.0
     shift = np.array(canvas.space.build.moved("spleen")) * (0.3, 1.0, 1.0)
-    spots = np.column_stack([62 + 26 * at, -16 + 48 * ((at * 5) % 1), 45 - 75 * ((at * 3) % 1)]) + shift
+    spots = np.column_stack([54 + 38 * at, -20 + 56 * ((at * 5) % 1), 52 - 92 * ((at * 3) % 1)]) + shift
     centres = canvas.space.place(spots)
     size = radius * canvas.space.build.scale
     score = np.zeros(len(spots))
