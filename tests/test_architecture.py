@@ -17,6 +17,7 @@ OPTIONAL = {
     "factory/executor_ray.py",
     "factory/spread_ray.py",
     "downstream/classifier.py",
+    "downstream/fidelity/networks.py",
     "downstream/nnunet_job.py",
     "downstream/patches.py",
     "downstream/trainers/batches.py",
