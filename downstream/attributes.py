@@ -24,7 +24,15 @@ from manifests.dataset import Dataset
 from manifests.errors import InvalidValueError, MissingDependencyError
 from manifests.identity import content_hash
 
-__all__ = ["ATTRIBUTES", "AttributeOptions", "AttributeScore", "balanced_accuracy", "read_attributes", "target"]
+__all__ = [
+    "ATTRIBUTES",
+    "AttributeOptions",
+    "AttributeReader",
+    "AttributeScore",
+    "balanced_accuracy",
+    "read_attributes",
+    "target",
+]
 
 ATTRIBUTES = ("sex", "age_decade", "contrast_phase", "tumour_organ")
 SPACING_MM = 6.0
@@ -56,6 +64,7 @@ class AttributeScore:
         trained_on: number of training cases.
         confusion: test cases by true class (row) and read class (column).
         left_out: rare classes, with their number of training cases.
+        right: by test case whose class is known, whether it was read.
     """
 
     attribute: str
@@ -66,6 +75,7 @@ class AttributeScore:
     trained_on: int
     confusion: tuple[tuple[int, ...], ...]
     left_out: dict[str, int]
+    right: dict[str, bool]
 
 
 def target(record: CaseRecord, attribute: str) -> str | None:
@@ -100,38 +110,62 @@ def read_attributes(
         InvalidValueError: the datasets share cases, or no attribute has two classes to tell apart.
         MissingDependencyError: torch is not installed.
     """
-    _require_torch()
-    from downstream.classifier import Training, predict, train
+    _require_apart(training.accepted(), test.accepted())
+    return AttributeReader(training, options, advance).read(test)
 
-    learn, judge = training.accepted(), test.accepted()
-    _require_apart(learn, judge)
-    held_out = _held_out(learn)
-    seen, unseen = ([r for r in learn if (r.case_id in held_out) == out] for out in (False, True))
-    classes = _classes(training, seen)
-    network = train(
-        [_volume(training, record) for record in seen],
-        {name: _ids(seen, name, values) for name, values in classes.items()},
-        {name: len(values) for name, values in classes.items()},
-        Training(options.epochs, options.seed),
-        advance,
-    )
-    ceiling, answers = (
-        predict(network, [_volume(data, record) for record in rows])
-        for data, rows in ((training, unseen), (test, judge))
-    )
-    return [
-        AttributeScore(
-            attribute=name,
-            classes=values,
-            accuracy=balanced_accuracy(_ids(judge, name, values), answers[name], seed=options.seed),
-            ceiling=balanced_accuracy(_ids(unseen, name, values), ceiling[name], seed=options.seed),
-            chance=_chance(_ids(judge, name, values)),
-            trained_on=int((_ids(seen, name, values) != UNKNOWN).sum()),
-            confusion=_confusion(_ids(judge, name, values), answers[name], len(values)),
-            left_out={value: n for value, n in _counts(seen, name).items() if n < FEWEST},
+
+class AttributeReader:
+    """A classifier trained on four fifths of a dataset, with its answers on the fifth held out.
+
+    Args:
+        training: labelled cases.
+        options: epochs and seed.
+        advance: called after each epoch.
+
+    Raises:
+        InvalidValueError: no attribute has two classes to tell apart.
+        MissingDependencyError: torch is not installed.
+    """
+
+    def __init__(
+        self, training: Dataset, options: AttributeOptions, advance: Callable[[], None] = lambda: None
+    ) -> None:
+        _require_torch()
+        from downstream.classifier import Training, predict, train
+
+        learn = training.accepted()
+        held_out = _held_out(learn)
+        self._seen, self._unseen = ([r for r in learn if (r.case_id in held_out) == out] for out in (False, True))
+        self._classes, self._seed = _classes(training, self._seen), options.seed
+        self._network = train(
+            [_volume(training, record) for record in self._seen],
+            {name: _ids(self._seen, name, values) for name, values in self._classes.items()},
+            {name: len(values) for name, values in self._classes.items()},
+            Training(options.epochs, options.seed),
+            advance,
         )
-        for name, values in classes.items()
-    ]
+        self._ceiling = predict(self._network, [_volume(training, record) for record in self._unseen])
+
+    def read(self, test: Dataset) -> list[AttributeScore]:
+        """Read the attributes of every delivered case of a dataset that has nothing in common with the training."""
+        from downstream.classifier import predict
+
+        judge, seed = test.accepted(), self._seed
+        answers = predict(self._network, [_volume(test, record) for record in judge])
+        return [
+            AttributeScore(
+                attribute=name,
+                classes=values,
+                accuracy=balanced_accuracy(_ids(judge, name, values), answers[name], seed=seed),
+                ceiling=balanced_accuracy(_ids(self._unseen, name, values), self._ceiling[name], seed=seed),
+                chance=_chance(_ids(judge, name, values)),
+                trained_on=int((_ids(self._seen, name, values) != UNKNOWN).sum()),
+                confusion=_confusion(_ids(judge, name, values), answers[name], len(values)),
+                left_out={value: n for value, n in _counts(self._seen, name).items() if n < FEWEST},
+                right=_right(judge, _ids(judge, name, values), answers[name]),
+            )
+            for name, values in self._classes.items()
+        ]
 
 
 def balanced_accuracy(
@@ -197,6 +231,13 @@ def _confusion(
     truth, answers = truth[truth != UNKNOWN], answers[truth != UNKNOWN]
     counts = np.bincount(truth * classes + answers, minlength=classes * classes).reshape(classes, classes)
     return tuple(tuple(row) for row in counts.tolist())
+
+
+def _right(
+    records: list[CaseRecord], truth: Int64[np.ndarray, "n"], answers: Int64[np.ndarray, "n"]
+) -> dict[str, bool]:
+    cases = zip(records, truth, answers, strict=True)
+    return {record.case_id: bool(asked == read) for record, asked, read in cases if asked != UNKNOWN}
 
 
 def _held_out(records: list[CaseRecord]) -> frozenset[str]:

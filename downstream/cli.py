@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
-from downstream.cli_attributes import bench_attributes
+from downstream.cli_alignment import app as alignment_app
 from downstream.cli_export import app as export_app
+from downstream.cli_faults import app as faults_app
+from downstream.cli_fidelity import app as fidelity_app
 from downstream.cli_splits import bench_splits
 from downstream.cli_tables import bench_tables
 from downstream.cli_transfer import app as transfer_app
@@ -21,7 +23,6 @@ from downstream.cli_usability import app as usability_app
 from downstream.handed_down import BuildRequest, HandedDown
 
 if TYPE_CHECKING:  # the commands import what they need: numpy, zarr and matplotlib take a second
-    from downstream.alignment import AlignmentSummary
     from downstream.nnunet import NnunetResult
     from downstream.preview import Preview
 
@@ -29,8 +30,8 @@ __all__ = ["BuildRequest", "HandedDown", "app", "bench_app", "export_app"]
 
 app = typer.Typer()
 bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
-bench_app.registered_commands += [*transfer_app.registered_commands, *usability_app.registered_commands]
-bench_app.command("attributes")(bench_attributes)
+for part in (transfer_app, usability_app, alignment_app, fidelity_app, faults_app):
+    bench_app.registered_commands += part.registered_commands
 bench_app.command("splits")(bench_splits)
 bench_app.command("tables")(bench_tables)
 
@@ -81,20 +82,6 @@ def bench_nnunet(  # one parameter per option
     _print(result, as_json, _bench_text)
 
 
-@bench_app.command("alignment")
-def bench_alignment(dataset: _Dataset, as_json: _Json = False) -> None:
-    """Compare stored tumours with the prompts.
-
-    Measures the tumours of all stored masks again.
-    """
-    from downstream.alignment import align, summarise
-    from manifests.dataset import Dataset
-
-    opened = Dataset.open(dataset)
-    cases = list(tqdm(align(opened), total=len(opened.accepted()), unit="case", disable=_quiet(as_json)))
-    _print(summarise(cases), as_json, _alignment_text)
-
-
 def _quiet(as_json: bool) -> bool | None:
     """Argument `disable` of tqdm: None draws a bar on a terminal alone."""
     return True if as_json else None
@@ -108,19 +95,6 @@ def _print(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:
 
 def _view_text(made: "Preview") -> str:
     return f"{made.cases} cases\n  {made.page}\n  {made.sheet}"
-
-
-def _alignment_text(summary: "AlignmentSummary") -> str:
-    rates = {"organ": summary.organ, "site": summary.site, "count": summary.count}
-    lines = [f"{summary.cases} cases, {summary.tumours} tumours asked for"]
-    lines += [
-        f"  {name:5}  {100 * rate.value:5.1f} %  (95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f})"
-        for name, rate in rates.items()
-    ]
-    lines.append(
-        f"  size   mean error {summary.size_error_mean_mm:+.1f} mm, 95 % within {summary.size_error_abs_p95_mm:.1f} mm"
-    )
-    return "\n".join([*lines, *(f"  disagrees: {case_id}" for case_id in summary.disagreeing)])
 
 
 def _bench_text(result: "NnunetResult") -> str:

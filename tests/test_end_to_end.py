@@ -75,7 +75,7 @@ def test_delivered_tumours_are_those_of_the_prompt(workshop: Path) -> None:
         (found,) = measure_tumours(arrays)
         assert (found.organ, found.site) == (asked.organ, asked.site)
         assert abs(found.size_mm - asked.size_mm) <= max(0.15 * asked.size_mm, 1.5 * arrays.grid.spacing_mm_zyx[2])
-    report = json.loads(factory("bench", "alignment", "data-table", "--json", cwd=workshop))
+    report = json.loads(factory("bench", "alignment", "data-table", "--json", cwd=workshop))["mask_prompt"]
     assert (report["tumours"], report["count"]["value"], report["disagreeing"]) == (4, 1.0, [])
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from downstream.alignment import align, measure_tumours, summarise
+from downstream.alignment import NONE, WRONG_SIDE, align, measure_tumours, summarise, tidy
 from manifests.anatomy import structure, table_hash
 from manifests.case import FACTORY_VERSION, Arrays, Attributes, CaseRecord, TumourAttributes
 from manifests.dataset import Dataset
@@ -14,6 +14,7 @@ from manifests.geometry import Grid
 from manifests.spec import DatasetSpec
 
 LIVER, COLON = structure("liver").id, structure("colon_sigmoid").id
+LEFT, RIGHT = structure("kidney_left").id, structure("kidney_right").id
 GRID = Grid((6, 12, 12), (4.0, 2.0, 2.0), (0.0, 0.0, 0.0))
 
 
@@ -47,7 +48,9 @@ def dataset(tmp_path) -> Dataset:
     return Dataset.create(tmp_path / "data", spec)
 
 
-def deliver(dataset: Dataset, arrays: Arrays, requested: TumourAttributes, drawn: TumourAttributes) -> None:
+def deliver(
+    dataset: Dataset, arrays: Arrays, requested: TumourAttributes, drawn: TumourAttributes, sex: str | None = None
+) -> None:
     index = len(dataset.accepted())
     record = CaseRecord(
         case_id=f"c{index}",
@@ -55,7 +58,7 @@ def deliver(dataset: Dataset, arrays: Arrays, requested: TumourAttributes, drawn
         index=index,
         prompt_id="p",
         requested=Attributes(tumours=(requested,)),
-        drawn=Attributes(tumours=(drawn,)),
+        drawn=Attributes(tumours=(drawn,), sex=sex),
         factory_version=FACTORY_VERSION,
         anatomy_table=table_hash(),
     )
@@ -111,7 +114,8 @@ def test_summary_counts_and_bounds(dataset: Dataset) -> None:
     assert summary.count.value == pytest.approx(2 / 3)
     assert summary.count.low < 2 / 3 < summary.count.high
     assert summary.disagreeing == ("c2",)
-    assert summary.size_error_mean_mm == pytest.approx((math.hypot(4, 4) + math.hypot(6, 6)) / 2 - 5)
+    assert summary.size_error_mm.mean == pytest.approx((math.hypot(4, 4) + math.hypot(6, 6)) / 2 - 5)
+    assert (summary.position.value, summary.position.n) == (pytest.approx(2 / 3), 3)
 
 
 def test_dataset_without_cases_is_refused(dataset: Dataset) -> None:
@@ -127,3 +131,46 @@ def test_metastases_of_a_stated_m1_are_no_tumours_too_many(dataset, m_stage, rig
     (found,) = align(dataset)
     assert (found.organ, found.site, found.count) == (right, right, right)
     assert found.size_error_mm == pytest.approx([0.0], abs=1e-3)
+
+
+def test_what_is_not_there_or_was_not_asked_for_stays_in_the_matrix(dataset: Dataset) -> None:
+    """Found, in the other organ, missing; then one found and one too many."""
+    asked = TumourAttributes(organ="liver", site="liver", count=1, size_mm=5.0)
+    for boxes in ([box(1, 1, 1)], [box(1, 1, 8)], [], [box(1, 1, 1), box(4, 1, 8)]):
+        deliver(dataset, volumes(*boxes), asked, asked, sex="male")
+    cases = list(align(dataset))
+    summary = summarise(cases)
+    assert (summary.matrix.rows, summary.matrix.columns) == (("liver", NONE), ("liver", "colon_sigmoid", NONE))
+    assert summary.matrix.counts == ((2, 1, 1), (0, 1, 0))
+    assert sum(map(sum, summary.matrix.counts[:-1])) == summary.tumours == 4
+    assert summary.breakdown.keys() == {"organ=liver", "site=liver", "size=0-10 mm", "sex=male"}
+    assert summary.breakdown["organ=liver"].missing.value == 0.25
+    rows = {(row.case_id, row.metric): row.value for row in tidy(cases, "a") if row.structure == "tumour"}
+    assert [rows[f"c{number}", "position"] for number in range(4)] == [1, 0, 0, 1]
+    assert math.isnan(rows["c2", "size_error_mm"])
+    assert [row.structure for row in tidy(cases, "a")][-2:] == ["tumour", "liver"]
+
+
+def test_the_largest_at_a_site_stands_for_the_size_asked_for(dataset: Dataset) -> None:
+    asked = TumourAttributes(organ="liver", site="liver", count=2, size_mm=8.0)
+    deliver(dataset, volumes(box(1, 1, 1), box(4, 1, 1, 3)), asked, asked)
+    (case,) = align(dataset)
+    assert [pair.found for pair in case.pairings] == ["liver", "liver"]
+    assert case.size_error_mm == pytest.approx([math.hypot(6, 6) - 8])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_sides_are_those_of_geometry_and_not_of_names(mirrored: bool) -> None:
+    """x grows to the left: on a mirrored grid, the structure called kidney_left lies on the right."""
+    arrays = volumes(box(1, 1, 9))
+    arrays.anatomy[:, :, :6], arrays.anatomy[:, :, 6:] = RIGHT, LEFT
+    if mirrored:
+        arrays = Arrays(GRID, arrays.ct, arrays.anatomy[:, :, ::-1].copy(), arrays.lesions[:, :, ::-1].copy())
+    (found,) = measure_tumours(arrays)
+    assert found.site == ("kidney_right" if mirrored else "kidney_left")
+    (liver,) = measure_tumours(volumes(box(1, 1, 1)))
+    assert liver.site == "liver"
+    swapped = volumes(box(1, 1, 9))
+    swapped.anatomy[:] = swapped.anatomy[:, :, ::-1]
+    (liver,) = measure_tumours(swapped)
+    assert liver.site == WRONG_SIDE

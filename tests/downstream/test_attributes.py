@@ -26,9 +26,9 @@ def lesion(organ, size_mm, role="primary"):
     )
 
 
-def world(path, cases):
+def world(path, cases, kind="synthetic"):
     """Cases whose phase shows as the brightness of a block; their sex shows nowhere."""
-    dataset = Dataset.create(path, DatasetSpec(kind="synthetic", prompts={"name": path.name}))
+    dataset = Dataset.create(path, DatasetSpec(kind=kind, prompts={"name": path.name}))
     rng = np.random.default_rng(cases)
     for index in range(cases):
         case_id = make_case_id(prompt_id=path.name, spec="world", index=index, candidate=0)
@@ -63,6 +63,7 @@ def test_what_is_in_the_images_is_read_and_what_is_not_is_not(worlds):
     assert sex.accuracy.low < 0.6
     assert (phase.accuracy.n, phase.ceiling.n) == (24, 6)
     assert sum(map(sum, phase.confusion)) == 24
+    assert sum(phase.right.values()) == phase.confusion[0][0] + phase.confusion[1][1]
 
 
 def test_the_same_seed_reads_the_same(worlds):
@@ -117,9 +118,14 @@ def test_datasets_that_share_cases_or_do_not_vary_are_refused(worlds, tmp_path):
 
 
 def test_the_command_prints_a_row_per_attribute_and_json(worlds):
-    paths = [str(dataset.root) for dataset in worlds]
-    text = CliRunner().invoke(bench_app, ["attributes", *paths, "--epochs", "1"])
+    training, test = (str(dataset.root) for dataset in worlds)
+    asked = ["alignment", test, "--train", training, "--epochs", "1"]
+    refused = CliRunner().invoke(bench_app, asked)
+    assert isinstance(refused.exception, InvalidValueError)  # the cases have no prompts
+    real = world(worlds[1].root.with_name("real"), 6, kind="real")
+    asked[1] = str(real.root)
+    text = CliRunner().invoke(bench_app, asked)
     assert text.exit_code == 0, text.output
     assert "contrast_phase" in text.stdout
-    data = json.loads(CliRunner().invoke(bench_app, ["attributes", *paths, "--epochs", "1", "--json"]).stdout)
-    assert [row["attribute"] for row in data["attributes"]] == ["sex", "contrast_phase"]
+    data = json.loads(CliRunner().invoke(bench_app, [*asked, "--json"]).stdout)
+    assert [row["attribute"] for row in data["image_prompt"]] == ["sex", "contrast_phase"]
