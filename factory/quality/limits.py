@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["CODES", "GATE", "reason"]
 
 GATE: dict[str, Any] = {
-    "version": 2,
+    "version": 3,
     # tumours, against the prompt
     "size_fraction": 0.15,
     "size_voxels": 1.5,
@@ -38,6 +38,7 @@ GATE: dict[str, Any] = {
     "volume_min_voxels": 30,
     "adult_height_cm": 165.0,
     "adult_weight_kg": 75.0,
+    "pleural_fluid": "pleural_effusion",  # a lung is as large as its lobes and the fluid that they gave way to
     "enlarged_ratio": 1.0,
     "enlarged_headroom": 4.0,
     # implants are no tissue: voxels from here on count for no structure's intensity

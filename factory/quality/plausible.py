@@ -79,9 +79,15 @@ def _volume_reasons(subject: Prompt, measures: Measures) -> Iterator[str]:
             continue
         low, high = limits[0], limits[1] * (GATE["enlarged_headroom"] if entry.name in enlarged else 1.0)
         whole = measures.volume_ml(entry.id)
+        given_way = _fluid_ml(measures, entry.side) if entry.tissue == "lung" else 0.0
         healthy = whole - float(measures.lesion_voxels[entry.id]) * measures.grid.voxel_volume_ml
-        if whole < low or healthy > high:
+        if whole + given_way < low or healthy > high:
             yield reason("volume", f"{entry.name}: {whole:.1f} ml, reference range {low:.1f} to {high:.1f} ml")
+
+
+def _fluid_ml(measures: Measures, side: str | None) -> float:
+    """Volume of the pleural effusion on a side, to which its lung has given way."""
+    return sum(measures.volume_ml(entry.id) for entry in group(GATE["pleural_fluid"]) if entry.side == side)
 
 
 def _volume_limits(entry: Structure, subject: Prompt) -> tuple[float, float, float] | None:

@@ -246,6 +246,16 @@ def test_names_each_fault(name):
     assert codes(assess(request, edit(arrays, change))) == {code}
 
 
+def test_a_lobe_is_small_where_fluid_took_its_place_and_nowhere_else():
+    """Three quarters of the middle lobe are gone: unlikely, unless an effusion of that size lies on the same side."""
+    request, arrays = patient()
+    lost = ((60, 114), (-110, -20), (-150, -78))
+    for filling, found in (("body", {"volume"}), ("pleural_effusion_right", set())):
+        squeezed = edit(arrays, relabel(lost, structure(filling).id))
+        squeezed = replace(squeezed, ct=paint_ct(squeezed.anatomy, "portal_venous"))
+        assert codes(assess(request, squeezed)) == found, filling
+
+
 def test_names_a_flipped_volume():
     request, arrays = patient((tumour("kidney_left"),), ((KIDNEY_L, 30),))
     flipped = Arrays(GRID, *(np.ascontiguousarray(a[:, :, ::-1]) for a in (arrays.ct, arrays.anatomy, arrays.lesions)))

@@ -184,6 +184,15 @@ class Torso:
         drop = (22 + 34 * behind) * recess * depth**2.4 + 16 * np.exp(-((x / 30) ** 2)) * behind
         return np.asarray(z - (_DOME_MIDDLE_MM - 4 + lift + right + left - drop), np.float32)
 
+    def under(
+        self, points_mm: Float[np.ndarray, "n 3"], depth_mm: Float[np.ndarray, " n"]
+    ) -> Float64[np.ndarray, "n 3"]:
+        """Move world points (x, y, z) down until they lie this deep below the diaphragm."""
+        points = np.array(points_mm, np.float64)
+        for _ in range(3):
+            points[:, 2] -= np.maximum(self.space.value(self.above, points) + depth_mm, 0)
+        return points
+
     def inward(
         self, points_mm: Float[np.ndarray, "n 3"], depth_mm: Float[np.ndarray, " n"]
     ) -> Float64[np.ndarray, "n 3"]:

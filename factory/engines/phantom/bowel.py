@@ -128,6 +128,7 @@ def _lay_colon(canvas: Canvas, torso: Torso) -> None:
     )  # the rectum has its place
     line[:, :3] = around(canvas, line[:, :3], clear, _KEPT)
     line[:, :3] = torso.inward(line[:, :3], np.minimum(0.8 * line[:, 3], 18.0))
+    line[:, :3] = torso.under(line[:, :3], np.minimum(0.5 * line[:, 3], 9.0) + 2.0)  # no flexure enters a lung
     for index, name in enumerate(counts):
         where = np.flatnonzero(segment == index)
         where = np.arange(where[0], min(where[-1] + 2, len(line)))

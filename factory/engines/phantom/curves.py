@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 
 from factory.engines.phantom.shapes import Number
 
-__all__ = ["Tube", "centreline", "mirrored", "polyline", "tube"]
+__all__ = ["Tube", "centreline", "mirrored", "polyline", "tube", "tubes"]
+
+
+_PER_SPAN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,48 @@ class Tube:
         return Tube(self.points_mm, self.radii_mm * factor, self.squash_zyx)
 
 
-def _spline(controls: Float64[np.ndarray, "n k"], per_span: int) -> Float64[np.ndarray, "m k"]:
-    padded = np.vstack([2 * controls[0] - controls[1], controls, 2 * controls[-1] - controls[-2]])
-    a, b, c, d = (padded[i : len(padded) - 3 + i, None] for i in range(4))
-    t = np.linspace(0, 1, per_span, endpoint=False)[None, :, None]
-    spans = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-    return np.vstack([spans.reshape(-1, controls.shape[1]), controls[-1:]])
+def _splines(many: Sequence[Float[np.ndarray, "_ k"]]) -> tuple[Float64[np.ndarray, "m k"], Int64[np.ndarray, " t"]]:
+    """Dense points of the splines through several rows of control points, one after the other, and their numbers."""
+    size = np.array([len(rows) for rows in many])
+    owner = np.repeat(np.arange(len(many)), size)
+    padded = np.empty((len(owner) + 2 * len(many), many[0].shape[1]))
+    padded[np.arange(len(owner)) + 2 * owner + 1] = rows = np.concatenate(many)
+    last = np.cumsum(size + 2) - 1
+    first = last - size - 1
+    padded[first] = 2 * padded[first + 1] - padded[first + 2]
+    padded[last] = 2 * padded[last - 1] - padded[last - 2]
+    span = np.arange(len(owner) - len(many)) + 3 * np.repeat(np.arange(len(many)), size - 1)
+    a, b, c, d = (padded[span + i, None] for i in range(4))
+    t = np.linspace(0, 1, _PER_SPAN, endpoint=False)[None, :, None]
+    points = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    count = (size - 1) * _PER_SPAN + 1
+    dense = np.empty((count.sum(), rows.shape[1]))
+    ends = np.cumsum(count) - 1
+    dense[ends] = rows[np.cumsum(size) - 1]
+    inner = np.ones(len(dense), bool)
+    inner[ends] = False
+    dense[inner] = points.reshape(-1, rows.shape[1])
+    return dense, count
+
+
+def _resampled(
+    dense: Float64[np.ndarray, "m k"], count: Int64[np.ndarray, " t"], step_mm: Number
+) -> list[Float64[np.ndarray, "_ k"]]:
+    """Sample lines evenly that stand one after the other; at most a step apart, both end points included."""
+    stop = np.cumsum(count)
+    run = np.zeros(len(dense))
+    run[1:] = np.linalg.norm(np.diff(dense[:, :3], axis=0), axis=1)
+    run[stop[:-1]] = 0.0  # from the end of one line to the start of the next
+    along = np.cumsum(run)
+    start, length = along[stop - count], along[stop - 1] - along[stop - count]
+    number = np.maximum(2, np.ceil(length / step_mm).astype(np.int64) + 1)
+    owner = np.repeat(np.arange(len(count)), number)
+    place = np.arange(len(owner)) - (np.cumsum(number) - number)[owner]
+    even = start[owner] + place * (length / (number - 1))[owner]
+    low = np.clip(np.searchsorted(along, even, "right") - 1, (stop - count)[owner], stop[owner] - 2)
+    width = along[low + 1] - along[low]
+    part = np.clip((even - along[low]) / np.where(width > 0, width, 1.0), 0, 1)[:, None]
+    return np.split(dense[low] + part * (dense[low + 1] - dense[low]), np.cumsum(number)[:-1])
 
 
 def centreline(controls: Float[np.ndarray, "n k"], step_mm: Number = 5.0) -> Float64[np.ndarray, "m k"]:
@@ -72,11 +111,7 @@ def centreline(controls: Float[np.ndarray, "n k"], step_mm: Number = 5.0) -> Flo
     Returns:
         The samples with all columns, both end points included.
     """
-    dense = _spline(np.asarray(controls, np.float64), 16)
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(dense[:, :3], axis=0), axis=1))])
-    count = max(2, int(np.ceil(along[-1] / step_mm)) + 1)
-    even = np.linspace(0, along[-1], count)
-    return np.stack([np.interp(even, along, column) for column in dense.T], axis=1)
+    return _resampled(*_splines([np.asarray(controls, np.float64)]), step_mm)[0]
 
 
 def tube(
@@ -85,8 +120,17 @@ def tube(
     squash_zyx: tuple[Number, Number, Number] = (1.0, 1.0, 1.0),
 ) -> Tube:
     """Make a smooth tube from rows of (x, y, z, radius) in mm."""
-    line = centreline(np.asarray(controls, np.float64), step_mm)
-    return Tube(line[:, :3], np.maximum(line[:, 3], 0.5), squash_zyx)
+    return tubes([np.asarray(controls, np.float64)], step_mm, squash_zyx)[0]
+
+
+def tubes(
+    many: Sequence[Float[np.ndarray, "_ 4"]],
+    step_mm: Number = 5.0,
+    squash_zyx: tuple[Number, Number, Number] = (1.0, 1.0, 1.0),
+) -> list[Tube]:
+    """Make several smooth tubes at once, each from its rows of (x, y, z, radius) in mm."""
+    lines = _resampled(*_splines(many), step_mm)
+    return [Tube(line[:, :3], np.maximum(line[:, 3], 0.5), squash_zyx) for line in lines]
 
 
 def polyline(controls: Sequence[Sequence[Number]] | Float[np.ndarray, "n 4"]) -> Tube:

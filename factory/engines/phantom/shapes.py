@@ -4,10 +4,10 @@ Smooth minimum and maximum are the polynomial ones of Quilez ("smooth minimum", 
 blend two surfaces over `blend_mm` instead of leaving a crease.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 from scipy.interpolate import PchipInterpolator
 
 __all__ = ["Number", "Profile", "capsule", "ellipsoid", "oval", "smooth_max", "smooth_min"]
@@ -24,8 +24,22 @@ class Profile:
 
     def __init__(self, knots: Mapping[Number, Number]) -> None:
         places, values = zip(*sorted(knots.items()), strict=True)
-        self._at = np.linspace(places[0], places[-1], int(2 * (places[-1] - places[0])) + 1)
-        self._value = PchipInterpolator(places, values)(self._at)
+        self._tabulate(PchipInterpolator(places, values), (places[0], places[-1]))
+
+    @classmethod
+    def of(
+        cls, function: Callable[[Float64[np.ndarray, " n"]], Float[np.ndarray, " n"]], ends: tuple[Number, Number]
+    ) -> "Profile":
+        """Tabulate any function between two ends, such as a product of profiles."""
+        profile = cls.__new__(cls)
+        profile._tabulate(function, ends)
+        return profile
+
+    def _tabulate(
+        self, function: Callable[[Float64[np.ndarray, " n"]], Float[np.ndarray, " n"]], ends: tuple[Number, Number]
+    ) -> None:
+        self._at = np.linspace(ends[0], ends[1], int(2 * (ends[1] - ends[0])) + 1)
+        self._value = np.asarray(function(self._at), np.float64)
 
     def __call__(self, at: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
         """Evaluate at all positions."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 from scipy.interpolate import CubicSpline
 
-from factory.engines.phantom.curves import Tube, tube
+from factory.engines.phantom.curves import Tube, tubes
 from factory.engines.phantom.interpolation import LATTICE
 from factory.engines.phantom.population import Build
 from factory.engines.phantom.shapes import Number, Profile
@@ -33,6 +33,9 @@ _LORDOSIS = Profile({-210: 0.0, -150: 0.4, -80: 1.0, -20: 0.7, 50: 0.1, 90: 0.0}
 _KYPHOSIS = Profile({-250: 0.0, -100: 0.0, 0: 0.0, 90: 0.5, 180: 1.0, 250: 0.6, 300: -0.2, 380: -1.2})
 _SCOLIOSIS_CHEST = Profile({-20: 0.0, 50: 0.5, 120: 1.0, 190: 0.6, 260: 0.0})
 _SCOLIOSIS_LOINS = Profile({-190: 0.0, -130: 0.5, -65: 1.0, 0: 0.5, 60: 0.0})
+
+_ENDS_MM = (-400, 400)
+"""Beyond these heights no profile changes."""
 
 _ORIGIN_MM, _STEP_MM = np.array(LATTICE.origin_mm_xyz), np.array(LATTICE.spacing_mm_zyx)
 _LAST = np.array(LATTICE.shape_zyx) - 1.001
@@ -178,7 +181,7 @@ class Space:
         joined[:, :3] = self.place(joined[:, :3])
         joined[:, 3] *= self.build.scale * thicker
         ends = np.cumsum([len(part) for part in controls])[:-1]
-        return [tube(part, step_mm, squash_zyx) for part in np.split(joined, ends)]
+        return tubes(np.split(joined, ends), step_mm, squash_zyx)
 
     def _to_reference(self, world: tuple[Volume, Volume, Volume]) -> tuple[Volume, Volume, Volume]:
         habitus, turn = self.build.habitus, self.build.posture.rotation.T.astype(np.float32)
@@ -207,25 +210,31 @@ class Space:
     def _offset(self) -> Float64[np.ndarray, " 3"]:
         return np.array([*self.build.posture.offset_mm, 0.0])
 
-    def _breadth(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    @cached_property
+    def _breadth(self) -> Profile:
         habitus = self.build.habitus
-        pelvic = 1 + (habitus.pelvis - 1) * np.clip((-z - 90) / 80, 0, 1)
-        trunk = (1 + habitus.flank * _WAIST(z)) * (1 + habitus.chest_breadth * _CHEST(z))
-        return np.asarray(
-            pelvic * trunk * (1 + habitus.shoulders * _SHOULDERS(z) + habitus.hips * _HIPS(z)), np.float32
-        )
 
-    def _forward(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+        def factor(z: Float64[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+            pelvic = 1 + (habitus.pelvis - 1) * np.clip((-z - 90) / 80, 0, 1)
+            trunk = (1 + habitus.flank * _WAIST(z)) * (1 + habitus.chest_breadth * _CHEST(z))
+            return pelvic * trunk * (1 + habitus.shoulders * _SHOULDERS(z) + habitus.hips * _HIPS(z))
+
+        return Profile.of(factor, _ENDS_MM)
+
+    @cached_property
+    def _forward(self) -> Profile:
         habitus = self.build.habitus
-        return np.asarray((1 + habitus.belly * _BELLY(z)) * (1 + habitus.chest_depth * _CHEST(z)), np.float32)
+        return Profile.of(lambda z: (1 + habitus.belly * _BELLY(z)) * (1 + habitus.chest_depth * _CHEST(z)), _ENDS_MM)
 
-    def _backward(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    @cached_property
+    def _backward(self) -> Profile:
         posture = self.build.posture
-        return np.asarray(posture.kyphosis_mm * _KYPHOSIS(z) - posture.lordosis_mm * _LORDOSIS(z), np.float32)
+        return Profile.of(lambda z: posture.kyphosis_mm * _KYPHOSIS(z) - posture.lordosis_mm * _LORDOSIS(z), _ENDS_MM)
 
-    def _sideways(self, z: Float[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    @cached_property
+    def _sideways(self) -> Profile:
         chest, loins = self.build.posture.scoliosis_mm
-        return np.asarray(chest * _SCOLIOSIS_CHEST(z) + loins * _SCOLIOSIS_LOINS(z), np.float32)
+        return Profile.of(lambda z: chest * _SCOLIOSIS_CHEST(z) + loins * _SCOLIOSIS_LOINS(z), _ENDS_MM)
 
 
 def _spread(coarse: Float32[np.ndarray, "a b c"]) -> Volume:

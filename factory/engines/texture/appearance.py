@@ -16,6 +16,9 @@ __all__ = ["Appearance"]
 _SECONDS = {"native": (0.0, 0.0), "arterial": (35.0, 0.11), "portal_venous": (75.0, 0.12), "delayed": (240.0, 0.28)}
 """Median seconds from injection to scan, and the standard deviation of their logarithm (chosen)."""
 
+_DOSES = (0.65, 1.4)
+"""Least and largest enhancement relative to the table's, at any dial: scans outside are repeated, not read (chosen)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
@@ -61,7 +64,7 @@ class Appearance:
         wide = 1 + dial
         return cls(
             dial=dial,
-            dose=float(np.clip(blood * np.exp(0.14 * wide * normal[0]), 0.6 / wide, 1.5 * wide)),
+            dose=float(np.clip(blood * np.exp(0.14 * wide * normal[0]), *_DOSES)),
             after_s=float(median_s * np.exp(np.clip(wide * spread * normal[1], -0.5, 0.7))),
             liver_loss_hu=float(min(-14.0 * np.log1p(-loss), 60.0)) if chance < 0.3 + 0.2 * dial else 0.0,
             infiltration=float(min(0.27 * np.exp(0.35 * years + 0.2 * heavy + 0.6 * wide * normal[2]), 1.2)),

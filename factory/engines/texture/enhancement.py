@@ -3,6 +3,9 @@
 The anatomy table gives HU without contrast and in three phases. The enhancement of a structure
 in between, before and after is read off its own curve through these points, straight over the
 logarithm of time, and scaled by the patient's dose. Blood arrives in arteries first.
+
+A scan shows the phase that was asked for: where dose, timing and deviations of a patient would make it that
+of another phase, all of them shrink until it reads as its own.
 """
 
 from types import MappingProxyType
@@ -12,9 +15,9 @@ from jaxtyping import Float32
 
 from factory.engines.texture.appearance import Appearance
 from factory.engines.texture.subject import Subject
-from manifests.anatomy import Structure, structures
+from manifests.anatomy import PHASES, Phase, Structure, structure, structures
 
-__all__ = ["AIR_HU", "base_hu", "enhancement_hu"]
+__all__ = ["AIR_HU", "base_hu", "enhancement_hu", "phase_shown"]
 
 AIR_HU = -1000.0
 
@@ -28,6 +31,11 @@ _SHARED = 0.7
 _PLAIN_SD_HU = 6.0
 _BONE_LOSS_HU_PER_YEAR = 1.3
 _MIDDLE_AGE = 55.0
+_TELLING = ("aorta", "kidney_left", "kidney_right", "portal_vein_and_splenic_vein", "inferior_vena_cava", "liver",
+            "spleen")  # fmt: skip
+"""Structures whose enhancement over muscle tells the phase."""
+_NOISE_HU = 15.0
+_SHRINK, _TRIES = 0.7, 12
 _LIVER_GAIN_HU = 4.0
 """What a liver without fat has above the table's mean, which counts fatty livers in."""
 
@@ -59,18 +67,37 @@ def base_hu(subject: Subject, look: Appearance, rng: np.random.Generator) -> Flo
     bone. Bone loses 1.3 HU per year from age 55 on and gains as much before it (the trend of
     trabecular bone in Pickhardt 2013 is -2.1; cortex dilutes it).
     """
-    table = np.full(256, AIR_HU, np.float32)
+    usual, drawn = np.full(256, AIR_HU, np.float32), np.full(256, AIR_HU, np.float32)
     groups = sorted({entry.group for entry in structures()})
     own = dict(zip(groups, rng.standard_normal(len(groups)), strict=True))
     shift = dict(zip(groups, np.clip(rng.standard_normal(len(groups)), -1.7, 1.7), strict=True))
     shared = rng.standard_normal()
     for entry in structures():
+        habit = _habit_hu(entry, subject, look)
+        usual[entry.id] = entry.hu[subject.phase] + habit
         plain = entry.hu["native"] + _spread(entry, subject) * _deviation(entry, own[entry.group], shared)
-        table[entry.id] = (
-            plain + _habit_hu(entry, subject, look) + look.dial * _SHIFT_HU[entry.tissue] * shift[entry.group]
-        )
-        table[entry.id] += look.dose * enhancement_hu(entry, look.after_s)
-    return table
+        drawn[entry.id] = plain + habit + look.dial * _SHIFT_HU[entry.tissue] * shift[entry.group]
+        drawn[entry.id] += look.dose * enhancement_hu(entry, look.after_s)
+    for _ in range(_TRIES):
+        if phase_shown(drawn) == subject.phase:
+            break
+        drawn = usual + np.float32(_SHRINK) * (drawn - usual)
+    return drawn
+
+
+def phase_shown(table_hu: Float32[np.ndarray, "256"]) -> Phase:
+    """Phase whose enhancement over muscle in the anatomy table is nearest to that of a table of HU by id."""
+    muscle, telling = structure("skeletal_muscle"), [structure(name) for name in _TELLING]
+
+    def misfit(phase: Phase) -> float:
+        apart = [
+            (table_hu[entry.id] - table_hu[muscle.id] - entry.hu[phase] + muscle.hu[phase])
+            / np.hypot(entry.hu_sd, _NOISE_HU)
+            for entry in telling
+        ]
+        return float(np.square(apart).sum())
+
+    return min(PHASES, key=misfit)
 
 
 def enhancement_hu(entry: Structure, after_s: float) -> float:

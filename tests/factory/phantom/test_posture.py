@@ -9,6 +9,8 @@ from scipy import ndimage
 
 from factory.config import preset
 from factory.engines.phantom import draw_build, paint
+from factory.engines.phantom.body import Torso
+from factory.engines.phantom.space import Space
 from manifests.anatomy import structure, structures
 from manifests.identity import rng
 from prompts.schema import Patient, Prompt
@@ -46,6 +48,17 @@ def test_breath_moves_the_organs_and_not_the_bones():
         assert np.abs(centre(out, bone) - centre(full, bone)).max() < 3, bone
     lungs = [entry.id for entry in structures() if entry.tissue == "lung"]
     assert np.isin(full, lungs).sum() > 1.15 * np.isin(out, lungs).sum()
+
+
+def test_points_are_led_under_the_diaphragm_and_no_further():
+    torso = Torso(Space(PLAIN))
+    x, y = np.meshgrid(np.arange(-90.0, 91, 30), np.arange(-60.0, 31, 30))
+    points = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, 85.0)])
+    found = torso.under(points, np.full(x.size, 8.0))
+    before, after = (torso.space.value(torso.above, part) for part in (points, found))
+    assert (before > 0).sum() > 3, "some lie in the lungs"
+    assert after.max() < -7
+    np.testing.assert_array_equal(found[before < -8], points[before < -8])
 
 
 def test_a_roll_turns_the_body_about_its_long_axis():

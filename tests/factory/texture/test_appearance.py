@@ -11,7 +11,7 @@ from factory.engines.base import Masks, Request
 from factory.engines.texture import Texture
 from factory.engines.texture.appearance import Appearance
 from factory.engines.texture.artefacts import harden, radiate
-from factory.engines.texture.enhancement import base_hu, enhancement_hu
+from factory.engines.texture.enhancement import base_hu, enhancement_hu, phase_shown
 from factory.engines.texture.noise import Paths, add_noise
 from factory.engines.texture.protocol import Protocol
 from factory.engines.texture.randomising import tone_curve
@@ -49,6 +49,12 @@ def test_arteries_fill_before_veins_and_parenchyma() -> None:
     assert share["aorta"] > 2
     assert share["portal_vein_and_splenic_vein"] < 0.6
     assert share["liver"] < 0.4
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_scan_shows_the_phase_that_was_asked_however_far_the_dial_is_turned(phase: str) -> None:
+    for dial in (0.0, 1.0):
+        assert {phase_shown(table) for table in bases(phase, dial, 40)} == {phase}
 
 
 @pytest.mark.parametrize("phase", PHASES)
