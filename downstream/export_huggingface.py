@@ -22,12 +22,13 @@ from downstream.export import ExportSummary, Job, Layout, OnCase, accepted, run,
 from downstream.export_nifti import CASE_COLUMNS, case_row
 from downstream.pairs import painted, require_simpleitk, write_volumes
 from downstream.splits import Fold
-from manifests.card import CardFiles, render_card, stated_licence, summary
+from manifests.card import CardFiles, render_card
 from manifests.case import ARROW_SCHEMA, Arrays, CaseRecord
 from manifests.croissant import CroissantFiles, croissant, field
 from manifests.dataset import Dataset
 from manifests.durable import replace
 from manifests.errors import DefectError, InvalidValueError
+from manifests.facts import stated_licence, summary
 from manifests.schemes import Scheme, scheme
 
 __all__ = ["export_huggingface"]
