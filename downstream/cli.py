@@ -1,4 +1,4 @@
-"""Commands on finished datasets: `factory view` and `factory bench …`."""
+"""Commands on finished datasets: `factory view`, `factory report` and `factory bench …`."""
 
 import json
 import sys
@@ -15,6 +15,7 @@ from downstream.cli_alignment import app as alignment_app
 from downstream.cli_export import app as export_app
 from downstream.cli_faults import app as faults_app
 from downstream.cli_fidelity import app as fidelity_app
+from downstream.cli_report import app as report_app
 from downstream.cli_splits import bench_splits
 from downstream.cli_tables import bench_tables
 from downstream.cli_transfer import app as transfer_app
@@ -24,11 +25,11 @@ from downstream.handed_down import BuildRequest, HandedDown
 
 if TYPE_CHECKING:  # the commands import what they need: numpy, zarr and matplotlib take a second
     from downstream.nnunet import NnunetResult
-    from downstream.preview import Preview
 
 __all__ = ["BuildRequest", "HandedDown", "app", "bench_app", "export_app"]
 
 app = typer.Typer()
+app.registered_commands += report_app.registered_commands
 bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
 for part in (transfer_app, usability_app, alignment_app, fidelity_app, faults_app):
     bench_app.registered_commands += part.registered_commands
@@ -37,23 +38,6 @@ bench_app.command("tables")(bench_tables)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]
-
-
-@app.command()
-def view(
-    dataset: _Dataset,
-    out: Annotated[Path | None, typer.Option(help="Folder for the pictures; default: DATASET-view beside it.")] = None,
-    n: Annotated[int, typer.Option(help="Number of cases, spread over the dataset.")] = 8,
-    as_json: _Json = False,
-) -> None:
-    """Draw a contact sheet and an HTML page."""
-    from downstream.preview import preview
-    from manifests.dataset import Dataset
-
-    target = out or dataset.resolve().with_name(f"{dataset.resolve().name}-view")
-    with tqdm(total=n, unit="case", disable=_quiet(as_json)) as bar:
-        made = preview(Dataset.open(dataset), target, n, lambda _: bar.update())
-    _print(made, as_json, _view_text)
 
 
 @bench_app.command("nnunet")
@@ -91,10 +75,6 @@ def _print(result: Any, as_json: bool, text: Callable[[Any], str]) -> None:
     data = result.to_json() if hasattr(result, "to_json") else asdict(result)
     typer.echo(json.dumps(data, indent=2, default=str) if as_json else text(result))
     sys.stdout.flush()
-
-
-def _view_text(made: "Preview") -> str:
-    return f"{made.cases} cases\n  {made.page}\n  {made.sheet}"
 
 
 def _bench_text(result: "NnunetResult") -> str:

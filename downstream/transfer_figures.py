@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float64, Int16, UInt8
 
 from downstream.ledger import writing
-from downstream.preview_picture import colour_of, windowed
+from downstream.report.colours import colour_of
+from downstream.report.grey import windowed
 from downstream.transfer_scores import REAL, load_pair
 from downstream.transfer_tables import TransferResult
 from manifests.dataset import Dataset

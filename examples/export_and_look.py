@@ -1,11 +1,11 @@
-"""Take a dataset that was built, export it to nnU-Net and draw its preview."""
+"""Take a dataset that was built, export it to nnU-Net and draw its contact sheet."""
 
 import json
 import sys
 from pathlib import Path
 
 from downstream.export_nnunet import ExportOptions, export
-from downstream.preview import preview
+from downstream.report.report import view
 from manifests.dataset import Dataset
 
 
@@ -21,7 +21,7 @@ def main(dataset_folder: Path, out: Path) -> int:
     described = json.loads((summary.folder / "dataset.json").read_text(encoding="utf-8"))
     print(f"{described['description']} Labels: {len(described['labels'])}")
 
-    made = preview(dataset, out / "view", n=4)
+    made = view(dataset, out / "view", n=4)
     print(f"look at {made.page} and {made.sheet}")
     return 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from downstream.preview_picture import draw
+from downstream.report.picture import draw
 from manifests.dataset import Dataset
 
 mpl.use("Agg")

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 
-from downstream.preview_picture import TUMOUR, Outline, Picture, Plane, colour_of
+from downstream.report.colours import TUMOUR, colour_of
+from downstream.report.picture import Outline, Picture, Plane
 
 __all__ = ["write_sheet"]
 
