@@ -20,6 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import typer
 
 import downstream.cli
+import factory.training.cli
 import manifests.cli
 import prompts.cli
 from manifests.errors import FactoryError, InvalidValueError, WorkerError
@@ -53,6 +54,7 @@ def build_command(  # one parameter per option
     engine: Annotated[str | None, typer.Option(help="Named pair of models; see: factory engines.")] = None,
     masks: Annotated[str | None, typer.Option(help="Mask model, e.g. phantom or bank:DATASET.")] = None,
     images: Annotated[str | None, typer.Option(help="Image model, with --masks.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of weights for the engine guidegen.")] = None,
     preset: Annotated[str, typer.Option(help="Resolution: tiny, demo, full or hires.")] = "demo",
     seed: Annotated[int, typer.Option(help="Run seed.")] = 0,
     randomise: Annotated[
@@ -76,7 +78,7 @@ def build_command(  # one parameter per option
     from factory.config import preset as find_preset
     from factory.run import Run
 
-    mask_name, image_name = _engines(engine, masks, images)
+    mask_name, image_name = _engines(engine, masks, images, weights)
     config = BuildConfig(
         out=out,
         n=n,
@@ -107,8 +109,8 @@ def build_command(  # one parameter per option
         raise typer.Exit(1)
 
 
-def _engines(engine: str | None, masks: str | None, images: str | None) -> tuple[str, str]:
-    """Names of the two models that the options stand for."""
+def _engines(engine: str | None, masks: str | None, images: str | None, weights: Path | None = None) -> tuple[str, str]:
+    """Names of the two models that the options stand for, each with the argument it needs."""
     from factory.engines.registry import absolute, pair
 
     if engine is not None and (masks or images):
@@ -116,7 +118,14 @@ def _engines(engine: str | None, masks: str | None, images: str | None) -> tuple
             "--engine", got="--masks or --images beside it", need="either a pair or its parts", do="Leave one out."
         )
     base = pair(engine or "phantom")
-    return absolute(masks or base[0]), absolute(images or base[1])
+    names = (masks or base[0], images or base[1])
+    takers = {"guidegen", "guidegen-slices"}
+    if weights is not None and not takers & set(names):
+        raise InvalidValueError(
+            "--weights", got="no engine that takes weights", need="--engine guidegen", do="Name it, or leave this out."
+        )
+    mask_name, image_name = (f"{name}:{weights}" if weights and name in takers else name for name in names)
+    return absolute(mask_name), absolute(image_name)
 
 
 def _drive(run: "Run", *, quiet: bool) -> None:
@@ -159,6 +168,7 @@ def reproduce_command(
     dataset: Path,
     case_id: str,
     masks: Annotated[str | None, typer.Option(help="Where its mask model finds its sources: bank:DATASET.")] = None,
+    images: Annotated[str | None, typer.Option(help="The same for its image model: guidegen:FOLDER.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Make a case again and compare hashes.
@@ -168,7 +178,7 @@ def reproduce_command(
     """
     from factory.reproduce import reproduce
 
-    found = reproduce(dataset, case_id, masks=masks)
+    found = reproduce(dataset, case_id, masks=masks, images=images)
     same = "identical" if found.identical else "DIFFERENT"
     text = "\n".join([f"{case_id}: {same}", *(f"  {name}: {note}" for name, note in found.layers.items())])
     typer.echo(json.dumps({"case_id": case_id, **asdict(found), "identical": found.identical}) if as_json else text)
@@ -266,6 +276,7 @@ app.registered_commands += [*manifests.cli.app.registered_commands, *downstream.
 app.add_typer(prompts.cli.app, name="prompts")
 app.add_typer(downstream.cli.export_app, name="export")
 app.add_typer(downstream.cli.bench_app, name="bench")
+app.add_typer(factory.training.cli.app, name="train")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -34,7 +34,12 @@ class Reproduction:
 
 
 def reproduce(
-    root: Path, case_id: str, load: Callable[[], Models] | None = None, *, masks: str | None = None
+    root: Path,
+    case_id: str,
+    load: Callable[[], Models] | None = None,
+    *,
+    masks: str | None = None,
+    images: str | None = None,
 ) -> Reproduction:
     """Draw and render a delivered case again, and compare hashes with its record; writes nothing.
 
@@ -43,6 +48,7 @@ def reproduce(
         case_id: one of its delivered cases.
         load: makes the models; None takes the engines that the dataset names.
         masks: the mask model with its argument, where it needs one; a dataset does not say where its sources lie.
+        images: the image model with its argument, likewise.
 
     Raises:
         InvalidValueError: if the case was not delivered, or is real.
@@ -53,7 +59,7 @@ def reproduce(
     record = dataset.record(case_id)
     _require_made_here(record, dataset)
     spec = dataset.spec
-    models = load() if load else load_models(masks or spec.mask_model["name"], spec.image_model["name"])
+    models = load() if load else load_models(masks or spec.mask_model["name"], images or spec.image_model["name"])
     _require_same_makers(dataset, models)
     request = _request(record, spec.randomise)
     drawn = models.masks.draw(request)

@@ -20,6 +20,9 @@ MASK_GROUP, IMAGE_GROUP = "ct_factory.mask_models", "ct_factory.image_models"
 
 _BUILT_IN = (
     EntryPoint("bank", "factory.engines.bank:Bank", MASK_GROUP),
+    EntryPoint("guidegen", "factory.engines.guidegen:GuideGenMasks", MASK_GROUP),
+    EntryPoint("guidegen", "factory.engines.guidegen:GuideGenImages", IMAGE_GROUP),
+    EntryPoint("guidegen-slices", "factory.engines.guidegen:GuideGenSlices", IMAGE_GROUP),
     EntryPoint("phantom", "factory.engines.phantom:Phantom", MASK_GROUP),
     EntryPoint("texture", "factory.engines.texture:Texture", IMAGE_GROUP),
 )

@@ -1,0 +1,102 @@
+"""The mask model `guidegen`: the subject's text to masks, on the request's grid."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from factory.engines.bank.editing import tidy
+from factory.engines.base import MaskModel, Masks, Request
+from factory.engines.guidegen.config import MasksConfig
+from factory.engines.guidegen.lesions import find_lesions
+from factory.engines.guidegen.networks import Told, synthesizer
+from factory.engines.guidegen.resampling import fine_labels, working_grid
+from factory.engines.guidegen.sampling import Drawing, draw_masks
+from factory.engines.guidegen.weights import Package
+from factory.engines.lesions import lesion_notes
+from factory.models.synthesizer import Synthesizer
+from manifests.anatomy import structures
+from manifests.errors import InvalidValueError
+from prompts.render import render
+
+__all__ = ["GuideGenMasks", "open_package", "seeded"]
+
+
+class GuideGenMasks(MaskModel):
+    """Stage I of trained weights; see `docs/guidegen.md`.
+
+    Args:
+        folder: of the weights; `package.json` is read at once, the networks when first needed.
+
+    Raises:
+        InvalidValueError: without a folder, or if it has no stage `masks`.
+        LocationError, FileFormatError: if there are no weights in it that can be read.
+    """
+
+    def __init__(self, folder: str = "") -> None:
+        self._folder = folder
+        self._package = open_package(folder)
+        self._config = self._package.config("masks", MasksConfig)
+        drawn = set(self._config.anatomy_ids)
+        groups = {entry.group for entry in structures() if entry.id in drawn}
+        self.unlabelled = frozenset(
+            name
+            for entry in structures()
+            for name in (entry.name, entry.group)
+            if entry.id not in drawn and name not in groups
+        )
+        self.identity: Mapping[str, str] = {
+            "name": "guidegen",
+            "version": "1",
+            "weights_sha256": self._package.sha256("masks"),
+        }
+
+    def __reduce__(self) -> tuple[type["GuideGenMasks"], tuple[str]]:
+        """Travel as a path: the process that draws reads the weights itself."""
+        return type(self), (self._folder,)
+
+    @cached_property
+    def _network(self) -> tuple[Synthesizer, Told]:
+        net, told = synthesizer(self._config)
+        self._package.load("masks", net)
+        return net.eval(), told
+
+    def draw(self, request: Request) -> Masks:
+        """Draw the masks of one case."""
+        net, told = self._network
+        grid = working_grid(request.grid, self._config.spacing_mm)
+        drawing = Drawing(
+            render(request.subject),
+            grid,
+            [seeded(request, "guidegen/masks")],
+            self._config.sample_steps,
+            self._config.guidance,
+        )
+        classes, mask = draw_masks(net, told, self._config, drawing)
+        anatomy = fine_labels(self._config.id_of_class()[classes], grid, request.grid)
+        tidy(anatomy)
+        lesions, records = find_lesions(anatomy, fine_labels(mask, grid, request.grid) > 0, request.grid)
+        return Masks(anatomy, lesions, records, lesion_notes(records))
+
+
+def open_package(folder: str) -> Package:
+    """The weights that an engine was told to use.
+
+    Raises:
+        InvalidValueError: if it was told none.
+        LocationError, FileFormatError: as `Package.open`.
+    """
+    if not folder:
+        raise InvalidValueError(
+            "engine guidegen",
+            got="no weights",
+            need="guidegen:FOLDER, or --weights FOLDER",
+            do="No trained weights ship yet: train and pack some (docs/guidegen.md).",
+        )
+    return Package.open(Path(folder))
+
+
+def seeded(request: Request, stage: str) -> torch.Generator:
+    """The generator of one stage of a case, for torch."""
+    return torch.Generator().manual_seed(int(request.rng(stage).integers(2**63)))

@@ -1,0 +1,142 @@
+"""Between the grid of a case and the grid that a network works on, in millimetres, nothing stretched.
+
+Down: labels by vote, lesions so that none vanishes, CT by averaging. Up: labels by comparing
+smoothly interpolated maps of every label, so that borders are surfaces and not stairs.
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Float32, Int16, UInt8
+from scipy import ndimage
+
+from factory.engines.bank.resampling import LabelMap, vote
+from manifests.geometry import Grid
+
+__all__ = ["coarse_labels", "coarse_lesions", "fine_labels", "resampled_ct", "working_grid"]
+
+_BLUR = 0.6
+"""Standard deviation in coarse voxels that smooths each label's map before it is interpolated."""
+
+
+def working_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """The isotropic grid with the centre of a case's grid that covers its whole field of view."""
+    shape = tuple(max(1, math.ceil(extent / spacing_mm - 1e-6)) for extent in grid.extent_mm_zyx)
+    origin = [
+        start + (count * step - n * spacing_mm) / 2 - step / 2 + spacing_mm / 2
+        for start, count, step, n in zip(
+            grid.origin_mm_xyz[::-1], grid.shape_zyx, grid.spacing_mm_zyx, shape, strict=True
+        )
+    ]
+    return Grid((shape[0], shape[1], shape[2]), (spacing_mm,) * 3, (origin[2], origin[1], origin[0]))
+
+
+def coarse_labels(labels: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UInt8[np.ndarray, "zt yt xt"]:
+    """Labels at the points of another grid, by trilinear vote; the border's beyond it."""
+    if to == grid:
+        return labels
+    places = np.meshgrid(*_indices(grid, to), indexing="ij")
+    z, y, x = (np.ascontiguousarray(place.reshape(-1), np.float32) for place in places)
+    return vote(LabelMap(labels, grid), (z, y, x)).reshape(to.shape_zyx)
+
+
+def coarse_lesions(lesions: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UInt8[np.ndarray, "zt yt xt"]:
+    """1 where lesions fill at least half of a voxel of another grid, and where an instance fills most of one."""
+    coarse = np.zeros(to.shape_zyx, np.uint8)
+    if to == grid:
+        return (lesions > 0).astype(np.uint8)
+    boxes = ndimage.find_objects(lesions)
+    for value in np.unique(lesions[lesions > 0]).tolist():
+        box = boxes[value - 1]
+        inside = np.argwhere(lesions[box] == value) + [part.start for part in box]
+        places = [
+            np.clip(np.floor((index + 0.5) * step / wide + shift).astype(int), 0, count - 1)
+            for index, step, wide, shift, count in zip(
+                inside.T, grid.spacing_mm_zyx, to.spacing_mm_zyx, _shifts(grid, to), to.shape_zyx, strict=True
+            )
+        ]
+        filled = (
+            np.bincount(np.ravel_multi_index(tuple(places), to.shape_zyx)) * grid.voxel_volume_ml / to.voxel_volume_ml
+        )
+        coarse.reshape(-1)[np.flatnonzero(filled >= min(0.5, filled.max()))] = 1
+    return coarse
+
+
+def fine_labels(labels: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UInt8[np.ndarray, "zt yt xt"]:
+    """Labels on a finer grid, smooth: each label's map is blurred, interpolated linearly, and the largest wins."""
+    if to == grid:
+        return labels
+    best = np.zeros(to.shape_zyx, np.float32)
+    winner = np.zeros(to.shape_zyx, np.uint8)
+    places = _indices(grid, to)
+    boxes = ndimage.find_objects(labels + np.uint8(1))  # 0 is a label like any other
+    for value in np.unique(labels).tolist():
+        box = boxes[value]
+        low = [max(0, part.start - 3) for part in box]
+        high = [min(count, part.stop + 3) for part, count in zip(box, labels.shape, strict=True)]
+        around = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        share = ndimage.gaussian_filter((labels[around] == value).astype(np.float32), _BLUR, mode="nearest")
+        target = tuple(_reached(along, a, b) for along, a, b in zip(places, low, high, strict=True))
+        if any(part.start >= part.stop for part in target):
+            continue
+        near = [along[part] - a for along, part, a in zip(places, target, low, strict=True)]
+        found = _interpolated(share, near)
+        better = found > best[target]
+        best[target][better] = found[better]
+        winner[target][better] = value
+    return winner
+
+
+def resampled_ct(
+    ct_hu: Int16[np.ndarray, "z y x"] | Float32[np.ndarray, "z y x"], grid: Grid, to: Grid
+) -> Float32[np.ndarray, "zt yt xt"]:
+    """CT on another grid: averaged where that is coarser, then interpolated linearly; the border's value beyond."""
+    volume = np.asarray(ct_hu, np.float32)
+    if to == grid:
+        return volume
+    wider = [wide / step for wide, step in zip(to.spacing_mm_zyx, grid.spacing_mm_zyx, strict=True)]
+    for axis, ratio in enumerate(wider):
+        if ratio > 1:
+            volume = ndimage.uniform_filter1d(volume, max(1, round(ratio)), axis, mode="nearest")
+    return _interpolated(volume, _even_shifted(wider, _indices(grid, to)))
+
+
+def _even_shifted(ratios: list[float], places: list[Float[np.ndarray, " n"]]) -> list[Float[np.ndarray, " n"]]:
+    """Where to read after averaging over an even count of voxels: that mean stands half a voxel below its index."""
+    return [along + 0.5 * (ratio > 1 and round(ratio) % 2 == 0) for ratio, along in zip(ratios, places, strict=True)]
+
+
+def _shifts(grid: Grid, to: Grid) -> list[float]:
+    """Distance from the edge of `to` to the edge of `grid` along z, y, x, in voxels of `to`."""
+    edges = [
+        [o - s / 2 for o, s in zip(one.origin_mm_xyz[::-1], one.spacing_mm_zyx, strict=True)] for one in (grid, to)
+    ]
+    return [(a - b) / s for a, b, s in zip(*edges, to.spacing_mm_zyx, strict=True)]
+
+
+def _indices(grid: Grid, to: Grid) -> list[Float[np.ndarray, " n"]]:
+    """Fractional indices in `grid` of the axes of `to`, kept within it."""
+    return [
+        np.clip((along - start) / step, 0, count - 1)
+        for along, start, step, count in zip(
+            to.axes_mm(), grid.origin_mm_xyz[::-1], grid.spacing_mm_zyx, grid.shape_zyx, strict=True
+        )
+    ]
+
+
+def _reached(along: Float[np.ndarray, " n"], low: int, high: int) -> slice:
+    """Ascending points within the voxels low to high - 1."""
+    return slice(int(np.searchsorted(along, low)), int(np.searchsorted(along, high - 1, "right")))
+
+
+def _interpolated(
+    volume: Float32[np.ndarray, "z y x"], places: list[Float[np.ndarray, " n"]]
+) -> Float32[np.ndarray, "zt yt xt"]:
+    """Values at the product of three axes of fractional indices, linearly, axis by axis."""
+    for axis in (2, 1, 0):
+        at = np.clip(places[axis], 0, volume.shape[axis] - 1)
+        low = np.minimum(at.astype(np.intp), max(0, volume.shape[axis] - 2))
+        part = (at - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+        high = np.minimum(low + 1, volume.shape[axis] - 1)
+        volume = np.take(volume, low, axis) * (1 - part) + np.take(volume, high, axis) * part
+    return volume

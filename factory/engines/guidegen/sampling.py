@@ -1,0 +1,125 @@
+"""Drawing from trained networks: masks from a text, CT from masks and a text. Nothing of cases here."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from factory.diffusion.categorical import Categorical
+from factory.diffusion.gaussian import Gaussian
+from factory.diffusion.guidance import guided
+from factory.diffusion.schedule import cosine, visits
+from factory.engines.guidegen.config import LatentsConfig, MasksConfig
+from factory.engines.guidegen.networks import Told
+from factory.models.autoencoder import HU_UNIT, Autoencoder
+from factory.models.condition import Condition
+from factory.models.feature_generator import FeatureGenerator
+from factory.models.synthesizer import LESION_CLASSES, Synthesizer
+from factory.models.view import View
+from manifests.geometry import Grid
+
+__all__ = ["Drawing", "condition_of", "draw_ct", "draw_masks", "padded", "view_of"]
+
+Labels = UInt8[np.ndarray, "z y x"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How one case is drawn.
+
+    Attributes:
+        text: what is asked.
+        grid: the working grid of the stage.
+        generators: one of the case, for all that is random, in a list.
+        steps: visits of the sampler.
+        guidance: scale of classifier-free guidance; 1 = none.
+    """
+
+    text: str
+    grid: Grid
+    generators: list[torch.Generator]
+    steps: int
+    guidance: float
+
+
+def view_of(grids: list[Grid], scale: int = 1) -> View:
+    """Spacing and field of view of each grid; `scale` voxels along a side make one of the network's."""
+    spacing = [[step * scale for step in grid.spacing_mm_zyx] for grid in grids]
+    return View(torch.tensor(spacing), torch.tensor([grid.extent_mm_zyx for grid in grids]))
+
+
+def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawing) -> tuple[Labels, Labels]:
+    """Draw the classes of the anatomy, and 1 where a lesion is, on the drawing's grid.
+
+    At the last step the likeliest class is taken.
+    """
+    kept = cosine(config.steps)
+    processes = Categorical(config.classes, kept), Categorical(LESION_CLASSES, kept)
+    device = next(net.parameters()).device
+    condition = condition_of(told, drawing, 1, device)
+    like = torch.zeros((1, *drawing.grid.shape_zyx), dtype=torch.long, device=device)
+    with torch.inference_mode():
+        state = [process.pure_noise(like, drawing.generators) for process in processes]
+        for jump in visits(config.steps, drawing.steps):
+            t = torch.full((1,), jump[0], device=device)
+            told_logits = net(state[0], state[1], t, condition)
+            if drawing.guidance != 1:
+                free_logits = net(state[0], state[1], t, condition.without_text())
+                told_logits = tuple(
+                    guided(*pair, drawing.guidance) for pair in zip(told_logits, free_logits, strict=True)
+                )
+            state = [
+                process.draw(x, logits, jump, drawing.generators) if jump[1] else logits.argmax(1)
+                for process, x, logits in zip(processes, state, told_logits, strict=True)
+            ]
+    anatomy, lesions = (labels[0].to(torch.uint8).cpu().numpy() for labels in state)
+    return anatomy, lesions
+
+
+def draw_ct(
+    nets: tuple[Autoencoder, FeatureGenerator],
+    told: Told,
+    config: LatentsConfig,
+    drawing: Drawing,
+    masks: tuple[Labels, Labels],
+) -> Float32[np.ndarray, "z y x"]:
+    """Draw CT in HU for classes and lesions on the drawing's grid."""
+    decoder, net = nets
+    device = next(net.parameters()).device
+    factor = 2**config.halvings
+    anatomy, lesions = (padded(torch.from_numpy(mask).long()[None].to(device), factor) for mask in masks)
+    condition = condition_of(told, drawing, factor, device)
+    process = Gaussian(config.prediction, cosine(config.steps))
+    with torch.inference_mode():
+        features = net.encode_masks(anatomy, lesions)
+        like = features.new_empty(1, config.latent_channels, *features.shape[2:])
+
+        def predict(z: Tensor, t: Tensor) -> Tensor:
+            with_text = net(z, t, features, condition)
+            if drawing.guidance == 1:
+                return with_text
+            return guided(with_text, net(z, t, features, condition.without_text()), drawing.guidance)
+
+        z = process.sample(predict, like, drawing.steps, drawing.generators)
+        mean, sd = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
+            for values in (config.latent_mean, config.latent_sd)
+        )
+        ct = decoder.decode(z * sd + mean, anatomy, lesions)[0, 0] * HU_UNIT
+    nz, ny, nx = drawing.grid.shape_zyx
+    return ct[:nz, :ny, :nx].float().cpu().numpy()
+
+
+def padded(labels: Tensor, factor: int) -> Tensor:
+    """Volumes (the last three axes) extended behind their ends with 0, so that `factor` divides every side."""
+    missing = [-count % factor for count in labels.shape[-3:]]
+    return torch.nn.functional.pad(labels, (0, missing[2], 0, missing[1], 0, missing[0]))
+
+
+def condition_of(told: Told, drawing: Drawing, scale: int, device: torch.device) -> Condition:
+    """What the networks are told of a drawing; `scale` as in `view_of`."""
+    view = view_of([drawing.grid], scale)
+    view = replace(view, spacing_mm=view.spacing_mm.to(device), extent_mm=view.extent_mm.to(device))
+    return Condition(told([drawing.text]).to(device), torch.ones(1, dtype=torch.bool, device=device), view)

@@ -1,0 +1,1 @@
+"""Networks in plain torch: they know tensors, and nothing of cases, prompts or datasets."""

@@ -1,0 +1,97 @@
+"""Blocks of the 3-D networks: residual convolutions, attention to tokens, and an embedding of time."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+__all__ = ["Context", "ResidualBlock", "TokenAttention", "embed_time", "norm", "silent"]
+
+Volume = Float[Tensor, "b c z y x"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Context:
+    """What cross-attention reads: tokens, and which of them are there (None = all)."""
+
+    tokens: Float[Tensor, "b n d"]
+    present: Bool[Tensor, "b n"] | None = None
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation in up to eight groups."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+def silent(layer: nn.Module) -> nn.Module:
+    """The same layer with all parameters zero, so that a block starts as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def embed_time(t: Int64[Tensor, " b"], width: int) -> Float[Tensor, "b w"]:
+    """Sines and cosines of the step at geometrically spaced frequencies (Vaswani et al. 2017)."""
+    rates = torch.exp(-math.log(10_000.0) * torch.arange(width // 2, device=t.device) / (width // 2))
+    angles = t[:, None].float() * rates
+    return torch.cat([angles.cos(), angles.sin()], 1)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with a shortcut; a vector, where there is one, scales and shifts between them."""
+
+    def __init__(self, inner: int, outer: int, vector_width: int = 0) -> None:
+        super().__init__()
+        self.before = nn.Sequential(norm(inner), nn.SiLU(), nn.Conv3d(inner, outer, 3, padding=1))
+        self.film = silent(nn.Linear(vector_width, 2 * outer)) if vector_width else None
+        self.norm = norm(outer)
+        self.after = nn.Sequential(nn.SiLU(), silent(nn.Conv3d(outer, outer, 3, padding=1)))
+        self.shortcut = nn.Conv3d(inner, outer, 1) if inner != outer else nn.Identity()
+
+    def forward(self, x: Volume, vector: Float[Tensor, "b v"] | None = None) -> Float[Tensor, "b d z y x"]:
+        """Transform features; `vector` as wide as the constructor was told."""
+        h = self.norm(self.before(x))
+        if self.film is not None:
+            scale, shift = self.film(vector)[:, :, None, None, None].chunk(2, 1)
+            h = h * (1 + scale) + shift
+        return self.shortcut(x) + self.after(h)
+
+
+class TokenAttention(nn.Module):
+    """A transformer block over the voxels: attention among them, to the tokens, and a feed-forward layer."""
+
+    def __init__(self, channels: int, context_width: int, head_width: int = 32) -> None:
+        super().__init__()
+        self.heads = max(1, channels // head_width)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
+        self.own = nn.Linear(channels, 3 * channels)
+        self.own_out = silent(nn.Linear(channels, channels))
+        self.query = nn.Linear(channels, channels)
+        self.key_value = nn.Linear(context_width, 2 * channels)
+        self.text_out = silent(nn.Linear(channels, channels))
+        self.feed = nn.Sequential(
+            nn.Linear(channels, 2 * channels), nn.GELU(), silent(nn.Linear(2 * channels, channels))
+        )
+
+    def forward(self, x: Volume, context: Context) -> Volume:
+        """Mix features over space and read the present tokens."""
+        h = x.flatten(2).transpose(1, 2)
+        q, k, v = self.own(self.norms[0](h)).chunk(3, -1)
+        h = h + self.own_out(self._attend(q, k, v, None))
+        k, v = self.key_value(context.tokens).chunk(2, -1)
+        h = h + self.text_out(self._attend(self.query(self.norms[1](h)), k, v, context.present))
+        h = h + self.feed(self.norms[2](h))
+        return h.transpose(1, 2).reshape(x.shape)
+
+    def _attend(
+        self,
+        q: Float[Tensor, "b m d"],
+        k: Float[Tensor, "b n d"],
+        v: Float[Tensor, "b n d"],
+        present: Bool[Tensor, "b n"] | None,
+    ) -> Float[Tensor, "b m d"]:
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
+        mask = None if present is None else present[:, None, None]
+        return nn.functional.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)

@@ -1,0 +1,1 @@
+"""Training GuideGen's three stages on any dataset in the project's format; see `docs/guidegen.md`."""

@@ -1,0 +1,179 @@
+"""Stage III: train the feature generator on the latents of CTs, which are computed once and kept on disk.
+
+Latents are shifted and scaled to zero mean and unit variance a channel. The loss is the mean squared
+error of the prediction (noise, velocity or flow), the step uniform over 1..T.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from factory.diffusion.chance import normal
+from factory.diffusion.gaussian import Gaussian
+from factory.diffusion.schedule import cosine
+from factory.engines.guidegen.config import AutoencoderConfig, LatentsConfig
+from factory.engines.guidegen.networks import autoencoder, generator
+from factory.engines.guidegen.sampling import Drawing, draw_ct, padded, view_of
+from factory.models.autoencoder import HU_UNIT, Autoencoder
+from factory.models.condition import Condition
+from factory.training.autoencoder import volumes
+from factory.training.checkpoint import write_bytes
+from factory.training.data import Cases
+from factory.training.loop import Stage, item_seed
+from factory.training.pictures import draw_grey
+from factory.training.runs import Trained
+from factory.training.texts import prompt_of, text_for
+from manifests.case import CaseRecord
+from manifests.dataset import Dataset
+from manifests.geometry import Grid
+from prompts.render import render
+
+__all__ = ["Latents", "LatentsStage"]
+
+UNTOLD = 0.1
+_SCORED, _PICTURED, _PICTURE_STEPS = 8, 3, 16
+
+
+class Latents:
+    """Latents of cases under one autoencoder, each computed once and kept in a folder.
+
+    Args:
+        cases: with CT, at the autoencoder's spacing.
+        coder: its trained weights.
+        folder: where they are kept; a subfolder is named after the weights.
+    """
+
+    def __init__(self, cases: Cases, coder: Trained, folder: Path, device: torch.device) -> None:
+        assert isinstance(coder.config, AutoencoderConfig)
+        self.cases, self.config, self.sha256, self._device = cases, coder.config, coder.sha256, device
+        self._folder = folder / coder.sha256[:16]
+        self.network: Autoencoder = autoencoder(coder.config).to(device).eval()
+        self.network.load_state_dict(safetensors.torch.load(coder.data))
+        self._classes = coder.config.class_of_id()
+
+    def prepare(self, advance: Callable[[], None] = lambda: None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Compute what is missing; mean and standard deviation of each channel over the training cases."""
+        count, total, squares = 0, np.zeros(1), np.zeros(1)
+        for number, pair in enumerate((*self.cases.training, *self.cases.held_out)):
+            latents = self.load(pair)
+            if number < len(self.cases.training):
+                flat = latents.reshape(len(latents), -1).astype(np.float64)
+                count, total, squares = count + flat.shape[1], total + flat.sum(1), squares + (flat**2).sum(1)
+            advance()
+        mean = total / count
+        sd = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
+        return tuple(mean.tolist()), tuple(sd.tolist())
+
+    def load(self, pair: tuple[Dataset, CaseRecord]) -> Float32[np.ndarray, "c z y x"]:
+        """The latents of a case, from the folder or computed; a damaged file is computed again."""
+        record = pair[1]
+        path = self._folder / f"{record.case_id}-{_content(record)}.npy"
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            pass
+        ct, anatomy, lesions = volumes(self.cases.load(pair), self._classes, self.config.size.factor, self._device)
+        with torch.inference_mode():
+            latents = self.network.encode(ct, anatomy, lesions)[2][0].float().cpu().numpy()
+        buffer = io.BytesIO()
+        np.save(buffer, latents, allow_pickle=False)
+        write_bytes(path, buffer.getvalue())
+        return latents
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    latents: Tensor
+    anatomy: Int64[Tensor, "z y x"]
+    lesions: Int64[Tensor, "z y x"]
+    grid: Grid
+    text: str
+    told: bool
+    seed: int
+
+
+class LatentsStage(Stage):
+    """The feature generator with its cases and its loss; a batch holds one shape, so it is made of parts of one."""
+
+    def __init__(self, config: LatentsConfig, latents: Latents, device: torch.device) -> None:
+        super().__init__()
+        self.config, self._latents, self._device = config, latents, device
+        net, self._told = generator(config)
+        self.network = net.to(device)
+        self.count = len(latents.cases.training)
+        self._process = Gaussian(config.prediction, cosine(config.steps))
+        self._classes = config.class_of_id()
+        self._factor = 2**config.halvings
+        mean, sd = (torch.tensor(values).view(-1, 1, 1, 1) for values in (config.latent_mean, config.latent_sd))
+        self._mean, self._sd = mean, sd
+
+    def fetch(self, case: int, seed: int) -> _Case:
+        """Read the latents and masks of a case and draw its text."""
+        return self._case(self._latents.cases.training[case], seed)
+
+    def _case(self, pair: tuple[Dataset, CaseRecord], seed: int) -> _Case:
+        example = self._latents.cases.load(pair)
+        latents = (torch.from_numpy(self._latents.load(pair)) - self._mean) / self._sd
+        random = np.random.default_rng(seed)
+        text = text_for(prompt_of(example.record), random)
+        anatomy, lesions = (
+            padded(torch.from_numpy(labels).long(), self._factor)
+            for labels in (self._classes[example.anatomy], example.lesions)
+        )
+        return _Case(latents, anatomy, lesions, example.grid, text, bool(random.random() >= UNTOLD), seed)
+
+    def collate(self, examples: Sequence[_Case]) -> list[_Case]:
+        """Cases of different shapes stay apart."""
+        return list(examples)
+
+    def forward(self, batch: list[_Case]) -> dict[str, Tensor]:
+        """Mean squared error over the cases of a batch."""
+        return {"loss": torch.stack([self._loss(case) for case in batch]).mean()}
+
+    def _loss(self, case: _Case) -> Tensor:
+        one = torch.Generator().manual_seed(case.seed)
+        t = torch.randint(1, self.config.steps + 1, (1,), generator=one).to(self._device)
+        x0 = case.latents[None].to(self._device)
+        e = normal([one], x0)
+        view = view_of([case.grid], self._factor)
+        view = replace(view, spacing_mm=view.spacing_mm.to(self._device), extent_mm=view.extent_mm.to(self._device))
+        keep = torch.tensor([case.told], device=self._device)
+        condition = Condition(self._told([case.text]).to(self._device), keep, view)
+        masks = self.network.masks(case.anatomy[None].to(self._device), case.lesions[None].to(self._device))
+        predicted = self.network(self._process.noised(x0, e, t), t, masks, condition)
+        return ((predicted.float() - self._process.target(x0, e, t)) ** 2).mean()
+
+    def validate(self, folder: Path, step: int) -> dict[str, float]:
+        """Loss of held-out cases at fixed noise, and CTs drawn for the masks of a few beside the originals."""
+        pairs = self._latents.cases.held_out[:_SCORED]
+        with torch.inference_mode():
+            cases = [replace(self._case(pair, item_seed(1, number)), told=True) for number, pair in enumerate(pairs)]
+            loss = float(np.mean([float(self._loss(case)) for case in cases]))
+        rows = []
+        for number, pair in enumerate(pairs[:_PICTURED]):
+            example = self._latents.cases.load(pair)
+            text = render(prompt_of(example.record))
+            generators = [torch.Generator().manual_seed(number)]
+            steps = min(_PICTURE_STEPS, self.config.steps)
+            drawing = Drawing(text, example.grid, generators, steps, self.config.guidance)
+            nets = self._latents.network, self.network
+            masks = self._classes[example.anatomy], example.lesions
+            ct = draw_ct(nets, self._told, self.config, drawing, masks) / HU_UNIT
+            assert example.ct is not None
+            rows.append((text, [example.ct, ct]))
+        draw_grey(folder / f"latents-{step:08d}.png", rows)
+        return {"loss": loss}
+
+
+def _content(record: CaseRecord) -> str:
+    """Eight characters that change with the voxels of a case."""
+    hashes = f"{record.ct_blake3}{record.anatomy_blake3}{record.lesions_blake3}"
+    return hashlib.blake2b(hashes.encode(), digest_size=4).hexdigest()

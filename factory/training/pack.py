@@ -1,0 +1,121 @@
+"""Runs to one folder of weights: averaged weights as safetensors, their configs, and a model card."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from factory.engines.guidegen.config import LatentsConfig
+from factory.engines.guidegen.weights import PACKAGE_FILE, PACKAGE_FORMAT
+from factory.training.checkpoint import write_bytes
+from factory.training.runs import Trained, trained
+from manifests.case import FACTORY_VERSION
+from manifests.durable import TEMPORARY
+from manifests.errors import InvalidValueError, LocationError, StorageError
+
+__all__ = ["pack"]
+
+
+def pack(runs: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Write the weights of up to three runs, one of each stage, to a new folder.
+
+    The folder appears whole or not at all.
+
+    Returns:
+        What `package.json` says of each stage, without its config.
+
+    Raises:
+        LocationError: if a run is none or has no checkpoint, or `out` exists.
+        InvalidValueError: if two runs are of one stage, or latents are of another autoencoder.
+        StorageError: if the disk is full or fails.
+    """
+    if out.exists():
+        raise LocationError(str(out), got="a path that exists", need="a new folder", do="Choose another --out.")
+    stages: dict[str, Trained] = {}
+    for run in runs:
+        found = trained(run)
+        name = str(found.config.model_dump()["stage"])
+        if name in stages:
+            raise InvalidValueError(
+                f"run {run}", got=f"a second run of stage {name}", need="one of each stage", do="Leave one out."
+            )
+        stages[name] = found
+    _require_partners(stages)
+    content = {
+        "format": PACKAGE_FORMAT,
+        "factory_version": FACTORY_VERSION,
+        "stages": {
+            name: {
+                "file": f"{name}.safetensors",
+                "sha256": one.sha256,
+                "step": one.step,
+                "config": json.loads(one.config.model_dump_json()),
+            }
+            for name, one in stages.items()
+        },
+    }
+    beside = out.with_name(f"{TEMPORARY}{out.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        for name, one in stages.items():
+            write_bytes(beside / f"{name}.safetensors", one.data)
+        write_bytes(beside / "README.md", _card(stages).encode())
+        write_bytes(beside / PACKAGE_FILE, json.dumps(content, indent=1).encode())
+        os.rename(beside, out)  # noqa: PTH104  # pathlib's would replace an empty folder made meanwhile
+    except OSError as error:
+        if isinstance(error, StorageError | LocationError):
+            raise
+        raise StorageError(
+            str(out), got=error.strerror or str(error), need="room to write", do="Free the disk and run it again."
+        ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return {name: {"sha256": one.sha256, "step": one.step, "bytes": len(one.data)} for name, one in stages.items()}
+
+
+def _require_partners(stages: dict[str, Trained]) -> None:
+    if not stages:
+        raise InvalidValueError("runs", got="none", need="at least one run", do="Name the folders of runs.")
+    latents = stages.get("latents")
+    if latents is None:
+        return
+    assert isinstance(latents.config, LatentsConfig)
+    beside = stages.get("autoencoder")
+    if beside is None or beside.sha256 != latents.config.autoencoder_sha256:
+        raise InvalidValueError(
+            "run of stage latents",
+            got="no autoencoder beside it" if beside is None else "an autoencoder that was trained on since",
+            need=f"the autoencoder of SHA-256 {latents.config.autoencoder_sha256[:16]}…",
+            do="Pack the autoencoder's run as it was, or train the latents again.",
+        )
+
+
+def _card(stages: dict[str, Trained]) -> str:
+    lines = [
+        "# GuideGen weights",
+        "",
+        "Weights for the engine `guidegen` of ct-factory: `factory build --engine guidegen --weights THIS_FOLDER …`.",
+        "Synthetic CT and masks for research; not for clinical use.",
+        "",
+        "| stage | steps | size | spacing | structures | trained on |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in stages.items():
+        told = one.config.trained_on
+        people = "scans of patients" if told.get("from_patients") else "synthetic cases"
+        lines.append(
+            f"| {name} | {one.step} | {len(one.data) / 1e6:.1f} MB | {one.config.spacing_mm:g} mm"
+            f" | {len(one.config.anatomy_ids)} | {told.get('cases', '?')} {people} |"
+        )
+    patients = any(one.config.trained_on.get("from_patients") for one in stages.values())
+    lines += [
+        "",
+        "Trained on patients: a network may keep traces of its training data; share it under the terms of that data."
+        if patients
+        else "No patient was in the training data.",
+        "What it cannot do was not measured here: run `factory check` and the evaluators on what it draws.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,141 @@
+"""A run's folder: what it trains, and the weights it has reached."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from factory.engines.guidegen import networks
+from factory.engines.guidegen.config import (
+    AutoencoderConfig,
+    Config,
+    LatentsConfig,
+    MasksConfig,
+    SlicesConfig,
+    StageName,
+    parse_config,
+)
+from factory.training import checkpoint
+from factory.training.checkpoint import CONFIG_FILE, write_bytes
+from factory.training.recipe import Recipe
+from manifests.errors import FileFormatError, LocationError, SpecMismatchError
+
+__all__ = ["KINDS", "Trained", "begin", "trained"]
+
+KINDS: Mapping[StageName, type[Config]] = {
+    "masks": MasksConfig,
+    "autoencoder": AutoencoderConfig,
+    "latents": LatentsConfig,
+    "slices": SlicesConfig,
+}
+_FREE = ("steps", "part", "save_every", "validate_every", "loaders", "half")
+"""Dials of a recipe that a resumed run may change: they move its end, not what a step computes from what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The averaged weights of a run's newest checkpoint, as the file that a package holds.
+
+    Attributes:
+        sha256: of `data`.
+    """
+
+    config: Config
+    step: int
+    data: bytes
+    sha256: str
+
+
+def begin(out: Path, config: Config, recipe: Recipe) -> None:
+    """Start a run in a new folder, or make sure that the one there is the same run.
+
+    Raises:
+        SpecMismatchError: naming the fields that differ.
+        LocationError: if the folder holds something else or cannot be written.
+        StorageError: if the disk is full or fails.
+    """
+    path = out / CONFIG_FILE
+    asked = {"config": json.loads(config.model_dump_json()), "recipe": json.loads(recipe.model_dump_json())}
+    if not path.exists():
+        if out.exists() and any(out.iterdir()):
+            raise LocationError(
+                str(out),
+                got="a folder that holds something else",
+                need="a new folder or a run",
+                do="Choose another --out.",
+            )
+        write_bytes(path, json.dumps(asked, indent=1).encode())
+        return
+    there = _read(path)
+    changed = [name for name in asked["config"] if there["config"].get(name) != asked["config"][name]]
+    changed += [
+        name for name in asked["recipe"] if name not in _FREE and there["recipe"].get(name) != asked["recipe"][name]
+    ]
+    if changed:
+        raise SpecMismatchError(
+            f"run {out}",
+            got=f"another {', '.join(changed)}",
+            need="what it was started with",
+            do="Run the command as before to resume, or choose another --out.",
+        )
+
+
+def trained(out: Path, stage: StageName | None = None) -> Trained:
+    """The weights that a run has reached.
+
+    Args:
+        out: folder of the run.
+        stage: which stage it must be of; None = any.
+
+    Raises:
+        LocationError: if it is no run, or has no checkpoint yet.
+        FileFormatError: if it is of another stage, or damaged.
+    """
+    path = out / CONFIG_FILE
+    if not path.is_file():
+        raise LocationError(
+            str(out), got=f"no {CONFIG_FILE} in it", need="a folder written by `factory train`", do="Check the path."
+        )
+    content = _read(path)["config"]
+    kind = KINDS.get(content.get("stage"))
+    if kind is None or (stage is not None and content["stage"] != stage):
+        raise FileFormatError(
+            str(out),
+            got=f"a run of stage {content.get('stage')!r}",
+            need=f"stage {stage or ' or '.join(KINDS)}",
+            do="Name the run of that stage.",
+        )
+    config = parse_config(kind, json.dumps(content), path)
+    newest = checkpoint.find(out)
+    if newest is None:
+        raise LocationError(str(out), got="no checkpoint yet", need="a run that has saved one", do="Train it longer.")
+    build = {
+        "masks": _first(networks.synthesizer),
+        "autoencoder": networks.autoencoder,
+        "latents": _first(networks.generator),
+        "slices": _first(networks.slices),
+    }
+    average = checkpoint.averages(newest, build[content["stage"]](config))
+    data = safetensors.torch.save({name: average[name].contiguous() for name in sorted(average)})
+    return Trained(config, newest.step, data, checkpoint.sha256_of(data))
+
+
+def _first(make: Any) -> Any:
+    """A maker of networks without its tokenizer."""
+    return lambda config: make(config)[0]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+        return {"config": dict(content["config"]), "recipe": dict(content["recipe"])}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise FileFormatError(
+            str(path),
+            got=str(error),
+            need="config and recipe of a run",
+            do="Restore the file, or start anew elsewhere.",
+        ) from error

@@ -1,0 +1,175 @@
+"""From options to a stage that is ready to train: open the data, say what it holds, build the network."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from factory.diffusion.gaussian import Prediction
+from factory.engines.guidegen.config import AutoencoderConfig, Config, LatentsConfig, MasksConfig, SlicesConfig
+from factory.models.injection import InjectionSize
+from factory.models.tokenizer import vocabulary
+from factory.training.autoencoder import AutoencoderStage
+from factory.training.data import Cases
+from factory.training.distributed import Team
+from factory.training.latents import Latents, LatentsStage
+from factory.training.loop import Stage
+from factory.training.masks import MasksStage
+from factory.training.presets import StagePreset
+from factory.training.recipe import Recipe
+from factory.training.runs import trained
+from factory.training.slices import SlicesStage
+from factory.training.texts import corpus, prompt_of
+from manifests.anatomy import group, structure, table_hash
+from manifests.errors import UnknownNameError
+
+__all__ = ["Start", "start_autoencoder", "start_latents", "start_masks", "start_slices"]
+
+UNDIVIDED = {"vertebrae": "vertebral_column", "rib": "ribs"}
+
+Start = Callable[[Team], tuple[Stage, Config]]
+"""Builds the stage on a team's device; weights are drawn from the recipe's seed."""
+
+
+def start_masks(
+    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[float | None, Path | None, bool]
+) -> Start:
+    """Stage I; `said` is spacing in mm, folder of a frozen encoder, and whether text is injected.
+
+    Vertebrae count as one class and ribs as one: no prompt speaks of a single one, and 47 classes
+    fewer are 47 channels fewer at every voxel.
+    """
+    spacing_mm, encoder, injection = said
+
+    def start(team: Team) -> tuple[Stage, Config]:
+        cases = Cases(data, spacing_mm or preset.spacing_mm, recipe.held_out, with_ct=False)
+        config = MasksConfig(
+            **_merged(_shared(cases)),
+            words=() if encoder else _words(cases, recipe.seed),
+            encoder=encoder.resolve() if encoder else None,
+            size=_injected(preset.size, injection),
+        )
+        with _seeded(recipe.seed):
+            return MasksStage(config, cases, team.device), config
+
+    return start
+
+
+def start_autoencoder(
+    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[float | None, str, bool, bool, bool]
+) -> Start:
+    """Stage II; `said` is spacing in mm, bottleneck, and whether windows, mask pyramid and discriminators are used."""
+    spacing_mm, bottleneck, hdr, pyramid, adversarial = said
+    _require("--bottleneck", bottleneck, ("kl", "vq"))
+
+    def start(team: Team) -> tuple[Stage, Config]:
+        cases = Cases(data, spacing_mm or preset.spacing_mm, recipe.held_out, with_ct=True)
+        size = replace(preset.size, bottleneck=bottleneck, label_width=preset.size.label_width if pyramid else 0)
+        config = AutoencoderConfig(**_shared(cases), size=size, hdr=hdr, adversarial=adversarial)
+        with _seeded(recipe.seed):
+            return AutoencoderStage(config, cases, preset.crop, team.device), config
+
+    return start
+
+
+def start_latents(
+    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[Path, Path, Path | None, bool, str]
+) -> Start:
+    """Stage III; `said` is the autoencoder's run, the own run, encoder, injection and prediction."""
+    coder, out, encoder, injection, prediction = said
+    _require("--prediction", prediction, get_args(Prediction))
+
+    def start(team: Team) -> tuple[Stage, Config]:
+        found = trained(coder, "autoencoder")
+        assert isinstance(found.config, AutoencoderConfig)
+        cases = Cases(data, found.config.spacing_mm, recipe.held_out, with_ct=True)
+        latents = Latents(cases, found, out.with_name(f"{out.name}-latents"), team.device)
+        if not team.leads:
+            team.wait()
+        mean, sd = latents.prepare()
+        if team.leads:
+            team.wait()
+        config = LatentsConfig(
+            **_shared(cases),
+            words=() if encoder else _words(cases, recipe.seed),
+            encoder=encoder.resolve() if encoder else None,
+            size=_injected(preset.size, injection),
+            prediction=prediction,  # type: ignore[arg-type]  # checked above
+            latent_channels=found.config.size.latent_channels,
+            halvings=len(found.config.size.multipliers) - 1,
+            autoencoder_sha256=found.sha256,
+            latent_mean=mean,
+            latent_sd=sd,
+        )
+        with _seeded(recipe.seed):
+            return LatentsStage(config, latents, team.device), config
+
+    return start
+
+
+def start_slices(
+    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[float | None, Path | None, bool, str]
+) -> Start:
+    """The slice-by-slice generator; `said` is spacing in mm, encoder, injection and prediction."""
+    spacing_mm, encoder, injection, prediction = said
+    _require("--prediction", prediction, get_args(Prediction))
+
+    def start(team: Team) -> tuple[Stage, Config]:
+        cases = Cases(data, spacing_mm or preset.spacing_mm, recipe.held_out, with_ct=True)
+        config = SlicesConfig(
+            **_shared(cases),
+            words=() if encoder else _words(cases, recipe.seed),
+            encoder=encoder.resolve() if encoder else None,
+            size=_injected(preset.size, injection),
+            prediction=prediction,  # type: ignore[arg-type]  # checked above
+        )
+        with _seeded(recipe.seed):
+            return SlicesStage(config, cases, team.device), config
+
+    return start
+
+
+def _shared(cases: Cases) -> dict[str, Any]:
+    return {
+        "anatomy_ids": cases.anatomy_ids(),
+        "anatomy_table": table_hash(),
+        "spacing_mm": cases.spacing_mm,
+        "trained_on": cases.description(),
+    }
+
+
+def _merged(shared: dict[str, Any]) -> dict[str, Any]:
+    """The same with the members of each group of `UNDIVIDED` counted as one class, where there are several."""
+    ids: set[int] = set(shared["anatomy_ids"])
+    merged: dict[int, int] = {}
+    for name, whole in UNDIVIDED.items():
+        members = {entry.id for entry in group(name)} & ids
+        if len(members) > 1:
+            merged |= dict.fromkeys(sorted(members), structure(whole).id)
+            ids = ids - members | {structure(whole).id}
+    return shared | {"anatomy_ids": tuple(sorted(ids)), "merged": merged}
+
+
+def _words(cases: Cases, seed: int) -> tuple[str, ...]:
+    return vocabulary(corpus(map(prompt_of, cases.records), np.random.default_rng([seed, 1])))
+
+
+def _injected(size: Any, injection: bool) -> Any:
+    return size if injection else replace(size, injection=InjectionSize(queries=0))
+
+
+def _require(option: str, got: str, known: Sequence[str]) -> None:
+    if got not in known:
+        raise UnknownNameError(option, got=repr(got), need=f"one of {', '.join(known)}", do="Choose one of these.")
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Fresh weights come from torch's global generator: it is seeded here and put back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

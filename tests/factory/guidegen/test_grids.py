@@ -1,0 +1,90 @@
+"""Between a case's grid and a network's: the same place in millimetres, nothing lost, no stairs."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factory.engines.guidegen.lesions import find_lesions
+from factory.engines.guidegen.resampling import coarse_labels, coarse_lesions, fine_labels, resampled_ct, working_grid
+from manifests.anatomy import structure
+from manifests.geometry import Grid
+
+sizes = st.tuples(*[st.integers(1, 40)] * 3)
+spacings = st.tuples(*[st.floats(0.5, 9)] * 3)
+
+
+@given(sizes, spacings, st.floats(1, 12))
+def test_the_working_grid_covers_the_field_of_view_from_the_same_centre(shape, spacing, wide) -> None:
+    grid = Grid(shape, spacing, (1.0, -2.0, 3.0))
+    found = working_grid(grid, wide)
+    for mine, theirs in zip(grid.extent_mm_zyx, found.extent_mm_zyx, strict=True):
+        assert mine - 1e-5 * wide <= theirs < mine + wide
+    for mine, theirs in zip(grid.axes_mm(), found.axes_mm(), strict=True):
+        assert mine.mean() == pytest.approx(theirs.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.7, 2.0, 3.0])
+def test_a_ramp_of_hu_stays_the_same_ramp(ratio: float) -> None:
+    grid = Grid((24, 24, 24), (2.0, 2.0, 2.0), (5.0, 6.0, 7.0))
+    z, y, x = np.meshgrid(*grid.axes_mm(), indexing="ij")
+    to = working_grid(grid, 2.0 * ratio)
+    zt, yt, xt = np.meshgrid(*to.axes_mm(), indexing="ij")
+    found = resampled_ct((3 * z - 2 * y + x).astype(np.float32), grid, to)
+    inner = (slice(3, -3),) * 3
+    np.testing.assert_allclose(found[inner], (3 * zt - 2 * yt + xt)[inner], atol=1e-3)
+
+
+def test_no_lesion_is_lost_and_full_ones_keep_their_volume() -> None:
+    grid = Grid((24, 24, 24), (1.0, 1.0, 1.0))
+    to = working_grid(grid, 4.0)
+    lesions = np.zeros(grid.shape_zyx, np.uint8)
+    lesions[1, 1, 1] = 1
+    lesions[8:16, 8:16, 8:16] = 2
+    coarse = coarse_lesions(lesions, grid, to)
+    assert coarse[0, 0, 0] == 1
+    assert coarse[2:4, 2:4, 2:4].all()
+    assert coarse.sum() == 9
+
+
+def test_labels_on_a_finer_grid_are_smooth() -> None:
+    """A ball drawn at 6 mm and refined to 1.5 mm is nearer to the ball than blocks of 6 mm are."""
+    coarse = Grid((16, 16, 16), (6.0, 6.0, 6.0))
+    fine = working_grid(coarse, 1.5)
+
+    def ball(grid: Grid) -> np.ndarray:
+        z, y, x = np.meshgrid(*grid.axes_mm(), indexing="ij")
+        return (((z - 44) ** 2 + (y - 47) ** 2 + (x - 45) ** 2) < 30**2).astype(np.uint8) + np.uint8(1)
+
+    true, drawn = ball(fine), fine_labels(ball(coarse), coarse, fine)
+    blocks = ball(coarse).repeat(4, 0).repeat(4, 1).repeat(4, 2)
+    wrong = [int((labels != true).sum()) for labels in (drawn, blocks)]
+    assert wrong[0] < 0.6 * wrong[1]
+    assert set(np.unique(drawn)) == {1, 2}
+    assert drawn.sum() == pytest.approx(true.sum(), rel=0.02)
+
+
+def test_equal_grids_change_nothing() -> None:
+    grid = Grid((5, 6, 7), (2.0, 2.0, 2.0))
+    labels = np.random.default_rng(0).integers(0, 9, grid.shape_zyx).astype(np.uint8)
+    assert np.array_equal(fine_labels(labels, grid, grid), labels)
+    assert np.array_equal(coarse_labels(labels, grid, working_grid(grid, 2.0)), labels)
+
+
+def test_lesions_get_the_organ_that_holds_them() -> None:
+    grid = Grid((10, 10, 10), (2.0, 3.0, 3.0), (-10.0, 5.0, 7.0))
+    liver, spleen, fat = (structure(name).id for name in ("liver", "spleen", "visceral_fat"))
+    anatomy = np.full(grid.shape_zyx, fat, np.uint8)
+    anatomy[:, :, :5], anatomy[0:3, 0:3, 7:] = liver, spleen
+    mask = np.zeros(grid.shape_zyx, bool)
+    mask[4:8, 4:8, 2:6] = True  # three quarters in the liver, the rest in fat
+    mask[1, 1, 8] = True
+    mask[9, 9, 9] = True  # in fat alone
+    instances, records = find_lesions(anatomy, mask, grid)
+    assert [(one.id, one.organ, one.site) for one in records] == [(1, "liver", "liver"), (2, "spleen", "spleen")]
+    assert (anatomy[instances == 1] == liver).all()
+    assert instances[9, 9, 9] == 0
+    assert records[0].volume_ml == pytest.approx(64 * 18 / 1000)
+    assert records[0].center_mm_xyz == pytest.approx((-10 + 3 * 3.5, 5 + 3 * 5.5, 7 + 2 * 5.5))
+    assert records[0].size_mm == pytest.approx(12 * 2**0.5, rel=0.05)
+    assert find_lesions(anatomy, np.zeros_like(mask), grid)[1] == ()

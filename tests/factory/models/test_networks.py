@@ -1,0 +1,218 @@
+"""Networks: what they must ignore, what they must notice, and shapes that nothing divides."""
+
+import pytest
+import torch
+
+from factory.models import synthesizer as synthesizer_module
+from factory.models.autoencoder import Autoencoder, AutoencoderSize
+from factory.models.blocks import Context
+from factory.models.condition import Condition
+from factory.models.feature_generator import FeatureGenerator, FeatureGeneratorSize
+from factory.models.injection import InjectionSize
+from factory.models.slice_generator import SliceGenerator, SliceGeneratorSize
+from factory.models.synthesizer import Synthesizer, SynthesizerSize
+from factory.models.text_encoder import TextEncoder, TextSize
+from factory.models.tokenizer import Tokenizer, vocabulary
+from factory.models.unet import UNet, UNetSize
+from factory.models.view import View
+from factory.models.window import draw_window
+
+UNET = UNetSize(width=8, multipliers=(1, 2), attention=1)
+TEXT = TextSize(width=16, layers=1, heads=2)
+TEXTS = ["a woman with one tumour of the liver, 31 mm", "a man"]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def awake(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with no parameter at zero, so that every path carries something."""
+    for parameter in module.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return module.eval()
+
+
+def condition(texts: list[str] = TEXTS, keep: tuple[bool, ...] = (True, True)) -> Condition:
+    ids = Tokenizer(vocabulary(TEXTS))(texts)
+    size = torch.tensor([[4.0, 3.0, 3.0]] * len(texts))
+    return Condition(ids, torch.tensor(keep), View(size, size * 10))
+
+
+def synthesizer(queries: int = 4) -> Synthesizer:
+    size = SynthesizerSize(UNET, TEXT, InjectionSize(queries, 1, 2), label_width=4)
+    return awake(Synthesizer(size, 5, TextEncoder(TEXT, Tokenizer(vocabulary(TEXTS)).size)))
+
+
+def labels(classes: int, *shape: int) -> torch.Tensor:
+    return torch.randint(0, classes, shape)
+
+
+@pytest.mark.parametrize("queries", [0, 4])
+def test_padding_tokens_change_nothing(queries: int) -> None:
+    net = synthesizer(queries)
+    anatomy, lesions, t = labels(5, 2, 5, 7, 6), labels(2, 2, 5, 7, 6), torch.tensor([3, 900])
+    both = net(anatomy, lesions, t, condition())
+    alone = net(anatomy[1:], lesions[1:], t[1:], condition(TEXTS[1:], (True,)))
+    for one, other in zip(both, alone, strict=True):
+        torch.testing.assert_close(one[1:], other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("queries", [0, 4])
+def test_every_condition_matters(queries: int) -> None:
+    net = synthesizer(queries)
+    anatomy, lesions, t = labels(5, 1, 5, 7, 6), labels(2, 1, 5, 7, 6), torch.tensor([100])
+    told = condition(TEXTS[:1], (True,))
+    base = net(anatomy, lesions, t, told)[0]
+    view = View(told.view.spacing_mm * 2, told.view.extent_mm)
+    others = {
+        "text": net(anatomy, lesions, t, condition(TEXTS[1:], (True,)))[0],
+        "no text": net(anatomy, lesions, t, told.without_text())[0],
+        "step": net(anatomy, lesions, t + 500, told)[0],
+        "spacing": net(anatomy, lesions, t, Condition(told.ids, told.keep, view))[0],
+        "lesions": net(anatomy, 1 - lesions, t, told)[0],
+    }
+    for name, other in others.items():
+        assert (other - base).abs().max() > 1e-4, name
+
+
+def test_text_that_is_not_told_is_not_read() -> None:
+    net = synthesizer()
+    anatomy, lesions, t = labels(5, 1, 4, 4, 4), labels(2, 1, 4, 4, 4), torch.tensor([100])
+    silent = [net(anatomy, lesions, t, condition([text], (False,)))[0] for text in TEXTS]
+    torch.testing.assert_close(silent[0], silent[1], rtol=1e-5, atol=1e-5)
+
+
+def test_recomputing_features_gives_the_same_gradients() -> None:
+    nets = []
+    for checkpointing in (False, True):
+        torch.manual_seed(1)
+        size = UNetSize(width=8, multipliers=(1, 2), attention=2, checkpointing=checkpointing)
+        net = awake(UNet(size, 3, 2, 6, 5)).train()
+        net(torch.ones(1, 3, 5, 6, 7), torch.ones(1, 6), [Context(torch.ones(1, 2, 5))] * 2).square().sum().backward()
+        nets.append(net)
+    for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("bottleneck", ["kl", "vq"])
+def test_masks_reach_every_level_of_the_autoencoder(bottleneck: str) -> None:
+    """With the latents fixed, a lesion of one voxel changes the decoded CT; without the pyramid nothing does."""
+    changed = {}
+    for width in (0, 4):
+        size = AutoencoderSize(8, (1, 2, 2), 1, 3, bottleneck, 32, width)
+        net = awake(Autoencoder(size, 5))
+        anatomy, lesions = labels(5, 1, 8, 8, 12), torch.zeros(1, 8, 8, 12, dtype=torch.long)
+        latents = net.encode(torch.randn(1, 1, 8, 8, 12), anatomy, lesions)[2]
+        assert latents.shape == (1, 3, 2, 2, 3)
+        lesion = lesions.clone()
+        lesion[0, 4, 4, 4] = 1
+        changed[width] = (net.decode(latents, anatomy, lesions) - net.decode(latents, anatomy, lesion)).abs().max()
+    assert changed[0] == 0
+    assert changed[4] > 1e-4
+
+
+def test_a_codebook_gives_its_own_entries_and_trains_them() -> None:
+    net = Autoencoder(AutoencoderSize(8, (1, 2), 1, 2, "vq", 16, 0), 2)
+    nothing = torch.zeros(1, 4, 4, 4, dtype=torch.long)
+    entries, loss, latents = net.encode(torch.randn(1, 1, 4, 4, 4), nothing, nothing)
+    table = net.bottleneck.entries.weight
+    distance = torch.cdist(entries.movedim(1, -1).reshape(-1, 2), table)
+    assert distance.min(1).values.max() < 1e-5
+    torch.testing.assert_close(net.bottleneck.settle(latents), entries)
+    loss.backward()
+    assert table.grad.abs().sum() > 0
+
+
+def test_the_generator_reads_masks_and_latents() -> None:
+    size = FeatureGeneratorSize(UNET, TEXT, InjectionSize(0), mask_width=4)
+    net = awake(FeatureGenerator(size, 5, (3, 1), TextEncoder(TEXT, 100)))
+    anatomy, lesions = labels(5, 2, 6, 8, 10), labels(2, 2, 6, 8, 10)
+    z, t = torch.randn(2, 3, 3, 4, 5), torch.tensor([1, 500])
+    base = net(z, t, net.encode_masks(anatomy, lesions), condition())
+    assert base.shape == z.shape
+    assert (net(z, t, net.encode_masks(anatomy, 1 - lesions), condition()) - base).abs().max() > 1e-4
+    assert (net(z + 1, t, net.encode_masks(anatomy, lesions), condition()) - base).abs().max() > 1e-4
+
+
+def test_patches_see_and_give_back_every_voxel() -> None:
+    """A voxel's label reaches its own logits, at every place of a shape that patches do not divide."""
+    net = synthesizer()
+    lesions, t = torch.zeros(1, 5, 3, 6, dtype=torch.long), torch.tensor([2])
+    base = net(torch.zeros_like(lesions), lesions, t, condition(TEXTS[:1], (True,)))[0]
+    assert base.shape == (1, 5, 5, 3, 6)
+    for place in ((4, 2, 5), (0, 0, 0), (1, 2, 3)):
+        anatomy = torch.zeros_like(lesions)
+        anatomy[(0, *place)] = 3
+        changed = (net(anatomy, lesions, t, condition(TEXTS[:1], (True,)))[0] - base).abs().amax((0, 1))
+        assert changed[place] > 2 * changed.median()
+
+
+def test_patches_are_gathered_and_scattered_without_loss() -> None:
+    x = torch.arange(2 * 3 * 4 * 6 * 8.0).view(2, 3, 4, 6, 8)
+    gathered = synthesizer_module._gathered(x, 2)
+    assert torch.equal(gathered[0, :8, 0, 0, 0], x[0, 0, :2, :2, :2].flatten())
+    assert torch.equal(synthesizer_module._scattered(gathered, 2), x)
+
+
+def test_critics_and_autoencoder_do_not_train_each_other() -> None:
+    pytest.importorskip("monai")
+    from factory.models.critics import Critics
+
+    critics, real = Critics(8), torch.randn(2, 1, 16, 16, 16)
+    made = torch.randn(2, 1, 16, 16, 16, requires_grad=True)
+    deceived, own = critics.judge(real, made, 1)
+    deceived.backward(retain_graph=True)
+    assert made.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in critics.parameters())
+    made.grad = None
+    own.backward()
+    assert made.grad is None
+    assert all(parameter.grad is not None for parameter in critics.parameters())
+
+
+def test_a_slice_sees_its_masks_and_the_slices_below_it() -> None:
+    size = SliceGeneratorSize(UNET, TEXT, InjectionSize(0), mask_width=3, before=2)
+    net = awake(SliceGenerator(size, 5, TextEncoder(TEXT, 100)))
+    told = condition(TEXTS[:1], (True,))
+    masks, before, x = (
+        (labels(5, 1, 3, 6, 7), labels(2, 1, 3, 6, 7)),
+        torch.randn(1, 2, 6, 7),
+        torch.randn(1, 1, 1, 6, 7),
+    )
+    places, t = torch.zeros(1, 6, 1, 6, 7), torch.tensor([40])
+
+    def predict(*surroundings) -> torch.Tensor:
+        return net(x, t, (net.surroundings(*surroundings), places), told)
+
+    base = predict(masks, before, 5)
+    assert (predict((masks[0], 1 - masks[1]), before, 5) - base).abs().max() > 1e-4
+    assert (predict(masks, before + 1, 5) - base).abs().max() > 1e-4
+    other = before.clone()
+    other[:, 0] += 1  # the second slice below, which the lowest but one has not
+    torch.testing.assert_close(predict(masks, other, 1), predict(masks, before, 1))
+    torch.testing.assert_close(predict(masks, before, 0), predict(masks, other * 3, 0))
+
+
+def test_numbers_and_unknown_words_are_spelled() -> None:
+    tokenizer = Tokenizer(vocabulary(TEXTS))
+    row = [tokenizer.words[number - 2] for number in tokenizer(["Liver 47 mm, zq"])[0]]
+    assert row == ["liver", "4", "7", "mm", ",", "z", "q"]
+    assert tokenizer(["", "man"]).tolist() == [[1], [tokenizer.words.index("man") + 2]]
+
+
+def test_windows_always_overlap_the_data() -> None:
+    ct = torch.linspace(-1, 3, 64).view(4, 4, 4)
+    for seed in range(200):
+        shown = draw_window(ct, torch.Generator().manual_seed(seed))(ct)
+        assert (shown.abs() < 1).any()
+
+
+def test_coordinates_are_millimetres_from_the_centre() -> None:
+    view = View(torch.tensor([[10.0, 2.0, 4.0]]), torch.tensor([[40.0, 8.0, 16.0]]))
+    places = view.coordinates((6, 4, 4))  # two slices of padding
+    assert places[0, 0, :4, 0, 0].tolist() == pytest.approx([-15 / 200, -5 / 200, 5 / 200, 15 / 200])
+    assert places[0, 1, :, 0, 0].tolist() == pytest.approx([-0.75, -0.25, 0.25, 0.75, 1.25, 1.75])

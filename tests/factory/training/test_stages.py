@@ -1,0 +1,136 @@
+"""The three stages by the command line on a toy dataset: trained, resumed, packed, and drawn from."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from factory.cli import main
+from factory.engines.guidegen.config import MasksConfig
+from factory.models.autoencoder import AutoencoderSize
+from factory.models.feature_generator import FeatureGeneratorSize
+from factory.models.injection import InjectionSize
+from factory.models.slice_generator import SliceGeneratorSize
+from factory.models.synthesizer import SynthesizerSize
+from factory.models.text_encoder import TextSize
+from factory.models.unet import UNetSize
+from factory.testing import TOY_PRESET, make_request
+from factory.training import presets, texts
+from factory.training.data import Cases
+from factory.training.masks import MasksStage
+from factory.training.presets import StagePreset
+from factory.training.recipe import Recipe
+from factory.training.texts import prompt_of, text_for
+from manifests.anatomy import table_hash
+from manifests.errors import InvalidValueError
+from prompts.render import render
+from prompts.schema import Prompt
+
+RECIPE = Recipe(batch=2, steps=2, save_every=1, validate_every=2, held_out=0.3)
+UNET, TEXT, INJECTION = UNetSize(4, (1, 2), 1, 1), TextSize(8, 1, 1, 96), InjectionSize(2, 1, 1)
+SIZES = {
+    "masks": StagePreset(24.0, SynthesizerSize(UNET, TEXT, INJECTION, 4), RECIPE),
+    "autoencoder": StagePreset(24.0, AutoencoderSize(4, (1, 2), 1, 2, "kl", 8, 2), RECIPE, (8, 8, 8)),
+    "latents": StagePreset(24.0, FeatureGeneratorSize(UNET, TEXT, INJECTION, 2), RECIPE),
+    "slices": StagePreset(24.0, SliceGeneratorSize(UNET, TEXT, INJECTION, 2, 2), RECIPE),
+}
+
+
+@pytest.fixture
+def toy_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny networks, and texts in one wording: checked by beartype, paraphrases take seconds."""
+    monkeypatch.setattr(texts, "paraphrase", lambda prompt, seed: f"{seed % 7}: {render(prompt)}")
+    monkeypatch.setattr(texts, "_sites", tuple)
+    monkeypatch.setattr(presets, "PRESETS", {stage: {"toy": size} for stage, size in SIZES.items()})
+
+
+@pytest.fixture
+def data(toy_run) -> Path:
+    run = toy_run(4)
+    list(run)
+    return run.dataset.root
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, object]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, words), "--json"])
+    assert not ended.value.code, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("toy_size")
+def test_from_a_dataset_to_cases_of_ones_own_weights(data: Path, tmp_path: Path, capsys) -> None:
+    masks, coder, latents = (tmp_path / name for name in ("masks", "ae", "latents"))
+    common = ("--data", data, "--preset", "toy")
+    first = call(capsys, "train", "masks", *common, "--out", masks)
+    assert first["scores"]["loss"] > 0
+    assert {path.name for path in (masks / "pictures").iterdir()} == {"masks-00000002.png"}
+    assert call(capsys, "train", "masks", *common, "--out", masks, "--steps", "3")["losses"]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "masks", *map(str, common), "--out", str(masks), "--seed", "1"])
+    assert ended.value.code == 2
+    assert "got another seed" in capsys.readouterr().err
+    assert call(capsys, "train", "autoencoder", *common, "--out", coder)["scores"]["error_hu"] > 0
+    assert call(capsys, "train", "latents", *common, "--out", latents, "--autoencoder", coder)["scores"]["loss"] > 0
+    assert call(capsys, "train", "slices", *common, "--out", tmp_path / "slices")["scores"]["loss"] > 0
+    packed = call(capsys, "train", "pack", masks, coder, latents, tmp_path / "slices", "--out", tmp_path / "weights")
+    assert packed["stages"]["masks"]["step"] == 3
+    assert "No patient was in the training data" in (tmp_path / "weights" / "README.md").read_text()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["build", "--engine", "guidegen", "--weights", str(tmp_path / "weights"), "--n", "1", "--candidates", "1",
+              "--preset", "tiny", "--out", str(tmp_path / "set"), "--json"])  # fmt: skip
+    assert ended.value.code == 1  # the gate has nothing good to say of two steps of training
+    report = json.loads(capsys.readouterr().out)
+    assert (report["rejected"], report["failed"]) == (1, 0)
+
+
+def test_a_dataset_of_one_case_is_too_small(toy_run) -> None:
+    run = toy_run(1)
+    list(run)
+    with pytest.raises(InvalidValueError, match="at least two"):
+        Cases([run.dataset.root], 24.0, 0.1, with_ct=False)
+
+
+def test_held_out_cases_are_never_trained_on(data: Path) -> None:
+    cases = Cases([data], 24.0, 0.3, with_ct=True)
+    ids = [{record.case_id for _, record in part} for part in (cases.training, cases.held_out)]
+    assert len(ids[0]) == 3
+    assert len(ids[1]) == 1
+    assert not ids[0] & ids[1]
+    example = cases.load(cases.training[0])
+    assert cases.load(cases.training[0]) is example
+    assert example.ct.shape == example.anatomy.shape == example.grid.shape_zyx
+    assert -1.1 < example.ct.min() < -0.9
+
+
+@pytest.mark.usefixtures("toy_size")
+def test_the_loss_of_masks_is_of_the_voxels_inside(data: Path) -> None:
+    cases = Cases([data], 24.0, 0.3, with_ct=False)
+    shared = {"anatomy_ids": cases.anatomy_ids(), "anatomy_table": table_hash(), "spacing_mm": 24.0}
+    stage = MasksStage(MasksConfig(**shared, size=SIZES["masks"].size), cases, torch.device("cpu"))
+    batch = stage.collate([stage.fetch(0, 5)])
+    assert batch.inside.all()
+    half = torch.zeros_like(batch.inside)
+    half[:, : half.shape[1] // 2] = True
+    whole, upper, lower = (stage(replace(batch, inside=inside))["anatomy_ce"] for inside in (batch.inside, half, ~half))
+    share = half.float().mean()
+    torch.testing.assert_close(share * upper + (1 - share) * lower, whole)
+
+
+def test_texts_always_tell_the_organs_of_tumours() -> None:
+    rng = np.random.default_rng(0)
+    request = make_request(Prompt.model_validate({"tumours": [{"organ": "liver", "size_mm": 30}]}), TOY_PRESET.grid())
+    said = {text_for(request.subject, rng) for _ in range(8)}
+    assert len(said) > 4
+    assert all(any(word in text.lower() for word in ("liver", "hepat", "hcc")) for text in said)
+
+
+def test_the_prompt_of_a_case_is_what_was_drawn(data: Path) -> None:
+    record = Cases([data], 24.0, 0.3, with_ct=False).training[0][1]
+    prompt = prompt_of(record)
+    assert prompt.attributes() == record.drawn
