@@ -18,6 +18,7 @@ from factory.engines.guidegen.config import AutoencoderConfig
 from factory.engines.guidegen.networks import autoencoder
 from factory.engines.guidegen.sampling import padded
 from factory.models.autoencoder import HU_UNIT
+from factory.models.critics import Critics
 from factory.models.window import draw_window
 from factory.training.data import Cases, Example
 from factory.training.loop import Stage
@@ -62,7 +63,7 @@ class AutoencoderStage(Stage):
         self.config, self._cases, self._crop, self._device = config, cases, crop, device
         self.network = autoencoder(config).to(device)
         if config.adversarial:
-            self.helpers = _critics().to(device)
+            self.helpers = Critics().to(device)
         self.count = len(cases.training)
         self._classes = config.class_of_id()
 
