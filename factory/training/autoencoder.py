@@ -23,6 +23,7 @@ from factory.models.window import draw_window
 from factory.training.data import Cases, Example
 from factory.training.loop import Stage
 from factory.training.pictures import draw_grey
+from manifests.errors import MissingDependencyError
 
 __all__ = ["AIR", "AutoencoderStage", "volumes"]
 
@@ -63,7 +64,7 @@ class AutoencoderStage(Stage):
         self.config, self._cases, self._crop, self._device = config, cases, crop, device
         self.network = autoencoder(config).to(device)
         if config.adversarial:
-            self.helpers = Critics().to(device)
+            self.helpers = _critics().to(device)
         self.count = len(cases.training)
         self._classes = config.class_of_id()
 
@@ -134,6 +135,15 @@ class AutoencoderStage(Stage):
             rows.append((example.record.case_id, [one[0, 0].cpu().numpy() for one in (ct, made)]))
         draw_grey(folder / f"autoencoder-{step:08d}.png", rows[:_PICTURED])
         return {name: float(np.mean(values)) for name, values in errors.items()}
+
+
+def _critics() -> Critics:
+    try:
+        return Critics()
+    except ImportError as error:
+        raise MissingDependencyError(
+            "--adversarial", got=str(error), need="the package monai", do="pip install 'ct-factory[train]'."
+        ) from error
 
 
 def volumes(example: Example, classes: np.ndarray, factor: int, device: torch.device) -> tuple[Volume, Labels, Labels]:
