@@ -40,6 +40,7 @@ class Rooms(LoadFileScheduling):
         return next((room for start, room in ROOMS.items() if file.startswith(start)), file)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log) -> Rooms:
     """Spread the rooms over the workers of `pytest -n`."""
     return Rooms(config, log)

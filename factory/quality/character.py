@@ -107,8 +107,10 @@ def _bare(site: Bool[np.ndarray, "z y x"], lesion: Bool[np.ndarray, "z y x"]) ->
 def _encircled(
     site: Bool[np.ndarray, "z y x"], lesion: Bool[np.ndarray, "z y x"], spacing: tuple[float, float, float]
 ) -> float:
-    """Share of the wall of a tube that a lesion takes, in the middle fifth of its length along the tube."""
+    """Share of the wall of a tube that a lesion takes, in the middle fifth of its length along the tube; 0 where a voxel is left of it."""
     tube = np.argwhere(site) * spacing
+    if len(tube) < 2:  # no length to go along
+        return 0.0
     middle = tube.mean(axis=0)
     axis = np.linalg.svd(np.cov((tube - middle).T))[0][:, 0]
     wall = site & ~ndimage.binary_erosion(site, border_value=1)

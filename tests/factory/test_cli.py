@@ -158,7 +158,7 @@ def test_a_path_as_case_id_ends_with_2(command: Command, tmp_path: Path, manifes
 
 def test_engines_and_doctor_speak_json(command: Command) -> None:
     status, said, _ = command("engines", "--json")
-    assert (status, json.loads(said)["pairs"]) == (0, ["phantom"])
+    assert (status, json.loads(said)["pairs"]) == (0, ["guidegen", "phantom"])
     status, said, _ = command("doctor", "--preset", "tiny", "--json")
     assert (status, json.loads(said)["ok"]) == (0, True)
 

@@ -79,7 +79,7 @@ def test_fatty_livers_are_as_frequent_as_in_adults() -> None:
 def test_a_dose_brightens_all_vessels_together_and_the_dial_parts_them() -> None:
     pair = [structure(name).id for name in ("aorta", "portal_vein_and_splenic_vein")]
     near, far = (bases("portal_venous", dial)[:, pair] for dial in (0.0, 1.0))
-    assert np.corrcoef(near.T)[0, 1] > 0.6
+    assert np.corrcoef(near.T)[0, 1] > 0.5
     assert np.corrcoef(far.T)[0, 1] < np.corrcoef(near.T)[0, 1] - 0.15
 
 
