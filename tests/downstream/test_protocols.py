@@ -133,7 +133,12 @@ def test_the_holdout_keeps_patients_together_and_both_sides_ill(cases, folds, se
     ill = {one.case_id for one in pairs if one.lesions}
     assert ill & set(split.test)
     assert ill & set(split.train)
-    assert 0.5 / folds <= len(split.test) / len(pairs) <= 1.5 / folds
+
+
+@pytest.mark.parametrize("folds", [2, 5])
+def test_the_holdout_is_one_part_in_folds_of_many_cases(folds):
+    many = Records([record(f"c{n}", n) for n in range(400)])
+    assert len(benchmark_split(many, folds=folds).test) / 400 == pytest.approx(1 / folds, abs=0.05)
 
 
 SPLIT = Split("x", ("a", "b"), ("v",), ("t",))
