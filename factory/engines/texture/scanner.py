@@ -64,6 +64,7 @@ def slice_matrices(
     apart = np.arange(count) - centres[:, None]
     weights = special.ndtr((apart + half) / sigma) - special.ndtr((apart - half) / sigma)
     weights[weights < 1e-3] = 0
+    weights[~weights.any(axis=1), -1] = 1  # a thin slice behind the end: what is last goes on
     profile = sparse.csr_array((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
     if coincide:
         return profile, None

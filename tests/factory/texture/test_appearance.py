@@ -121,6 +121,13 @@ def test_thick_slices_blur_as_much_as_they_are_thick(slice_mm: float) -> None:
     np.testing.assert_allclose(between @ (profile @ np.ones(200, np.float32)), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("count", range(30, 38))
+def test_the_end_of_the_field_is_scanned_wherever_the_last_slice_falls(count: int) -> None:
+    profile, between = slice_matrices(count, 1.0, protocol(slice_mm=8.0, increment_mm=8.0))
+    assert between is not None
+    np.testing.assert_allclose(between @ (profile @ np.ones(count, np.float32)), 1, atol=1e-5)
+
+
 def cylinder(radius_mm: float) -> np.ndarray:
     y, x = (np.arange(160) - 79.5) * 3.0, (np.arange(180) - 89.5) * 3.0
     inside = (y[:, None] / radius_mm) ** 2 + (x / radius_mm) ** 2 < 1
