@@ -16,7 +16,7 @@ from torch import nn
 
 from downstream.image_mask import compare_case, summarise_masks
 from downstream.resampling import resampled
-from downstream.segmenter_builtin import BuiltinConfig, BuiltinSegmenter, plain_unet, write_builtin
+from downstream.segmenter_builtin import BuiltinConfig, BuiltinSegmenter, builtin_network, write_builtin
 from manifests.dataset import Dataset
 from manifests.schemes import paint, scheme
 
@@ -50,7 +50,7 @@ def train(cases: list[tuple[np.ndarray, np.ndarray]], config: BuiltinConfig, ste
     """Cross-entropy plus soft Dice on random patches."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = plain_unet(config).train()
+    network = builtin_network(config).train()
     optimiser = torch.optim.AdamW(network.parameters(), 4e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps, pct_start=0.1)
     started = time.monotonic()
@@ -99,8 +99,7 @@ def main() -> None:
         mean_hu=-100,
         sd_hu=300,
         features=(8, 16, 32, 48),
-        convolutions=(1, 2, 2, 2),
-        decoder_convolutions=(1, 1, 1),
+        convolutions=(1, 1, 2, 2),
     )
     dataset = Dataset.open(asked.dataset)
     ids = [record.case_id for record in dataset.accepted()]

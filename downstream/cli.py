@@ -15,6 +15,7 @@ from downstream.cli_alignment import app as alignment_app
 from downstream.cli_export import app as export_app
 from downstream.cli_faults import app as faults_app
 from downstream.cli_fidelity import app as fidelity_app
+from downstream.cli_pack import bench_pack
 from downstream.cli_report import app as report_app
 from downstream.cli_splits import bench_splits
 from downstream.cli_tables import bench_tables
@@ -35,6 +36,7 @@ for part in (transfer_app, usability_app, alignment_app, fidelity_app, faults_ap
     bench_app.registered_commands += part.registered_commands
 bench_app.command("splits")(bench_splits)
 bench_app.command("tables")(bench_tables)
+bench_app.command("pack")(bench_pack)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]

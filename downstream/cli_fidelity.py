@@ -64,7 +64,7 @@ def bench_fidelity(  # one parameter per option
 
 def _write(found: "Comparison", out: Path) -> None:
     from downstream.fidelity.measures import Measurement
-    from downstream.pairs import writing
+    from downstream.ledger import writing
 
     found.cases.write(out / "cases.csv")
     with writing(out), (out / "measures.csv").open("w", newline="", encoding="utf-8") as file:

@@ -12,14 +12,13 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from downstream.export import require_package
-from downstream.ledger import writing
 from manifests.case import Arrays, CaseRecord
 from manifests.errors import DefectError
 from manifests.geometry import Grid
 from manifests.nifti import write_nifti
 from manifests.schemes import Scheme, paint
 
-__all__ = ["check_volumes", "painted", "require_same_grid", "require_simpleitk", "write_volumes", "writing"]
+__all__ = ["check_volumes", "painted", "require_same_grid", "require_simpleitk", "write_volumes"]
 
 _POSITION_TOLERANCE_MM = 1e-3
 """NIfTI stores positions as float32: 3e-5 mm at half a metre, so this is generous and still exact to the eye."""

@@ -1,32 +1,36 @@
 """Segmenters as the project ships them: a folder with a network's weights, its configuration and a card.
 
-    model.safetensors   weights of a plain U-Net (the network of nnU-Net's `PlainConvUNet`)
+    model.safetensors   weights of a plain U-Net (`plain_unet.py`), half precision
     config.json         `BuiltinConfig`: labels, spacing, normalisation, shape of the network, held-out DSC
     README.md           the card: what it was trained on, what it is good for, its licence
 
-A CT is brought to the network's spacing, its scores back to the CT's grid (`resampling.py`). No pickle is read.
+How a CT goes in and labels come out: `whole_scan.py`. No pickle is read.
 """
 
+from copy import deepcopy
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from downstream.ledger import writing
 from downstream.nnunet_layout import require_nnunet
-from downstream.pairs import writing
-from downstream.resampling import resampled, vote
+from downstream.plain_unet import plain_unet
 from downstream.segmenter import Segmenter, SegmenterCard
 from downstream.sliding import sliding_scores
+from downstream.weight_folder import CONFIG, WEIGHTS, read_config
+from downstream.whole_scan import ScanNetwork, segment_scan
 from manifests.case import Row
 from manifests.errors import FileFormatError, LocationError
 from manifests.geometry import Grid
 
-__all__ = ["BuiltinConfig", "BuiltinSegmenter", "plain_unet", "shipped_weights", "write_builtin"]
+__all__ = ["BuiltinConfig", "BuiltinSegmenter", "builtin_network", "shipped_weights", "write_builtin"]
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CARD = "README.md"
 SHIPPED = "torso24"
 
 
@@ -37,12 +41,13 @@ class BuiltinConfig(Row):
         name: of the segmenter.
         labels: names by value from 1; 0 is background.
         spacing_mm: isotropic spacing the network works at.
-        patch_zyx: voxels of a tile, divisible by 2^(resolutions - 1).
+        patch_zyx: voxels of a tile, divisible by 2^(resolutions - 1), folded by twice that.
         clip_hu: CTs are cut to these values (nnU-Net: the 0.5th and 99.5th percentile of the foreground),
         mean_hu, sd_hu: then centred and scaled.
         features: channels of each resolution.
-        convolutions: convolutions of each resolution, on the way down.
-        decoder_convolutions: on the way up, one entry less.
+        convolutions: convolutions of each resolution, on the way down; the way up has as many, the lowest left out.
+        folded: computes at half the spacing's resolution (`trainers/folded.py`).
+        largest: small pieces of organs that are one are taken away.
         held_out_dice: mean DSC by label on held-out cases of the training set.
         held_out_on: what these cases were.
     """
@@ -56,18 +61,24 @@ class BuiltinConfig(Row):
     sd_hu: float
     features: tuple[int, ...]
     convolutions: tuple[int, ...]
-    decoder_convolutions: tuple[int, ...]
+    folded: bool = False
+    largest: bool = True
     held_out_dice: dict[str, float] = Field(default_factory=dict)
     held_out_on: str = ""
 
     @model_validator(mode="after")
     def _fits(self) -> "BuiltinConfig":
-        halvings = 2 ** (len(self.features) - 1)
-        if not (len(self.convolutions) == len(self.features) == len(self.decoder_convolutions) + 1):
-            raise ValueError("convolutions of each resolution, and of all but the lowest on the way up")
+        halvings = 2 ** (len(self.features) - 1 + self.folded)
+        if len(self.convolutions) != len(self.features):
+            raise ValueError("channels and convolutions of each resolution")
         if any(edge % halvings for edge in self.patch_zyx) or self.spacing_mm <= 0 or self.sd_hu <= 0:
             raise ValueError(f"patch_zyx divisible by {halvings}, spacing_mm and sd_hu above 0")
         return self
+
+
+def builtin_network(config: BuiltinConfig) -> Any:
+    """The network of a configuration, randomly initialised."""
+    return plain_unet(config.features, config.convolutions, 1 + len(config.labels), folded=config.folded)
 
 
 class BuiltinSegmenter(Segmenter):
@@ -79,7 +90,7 @@ class BuiltinSegmenter(Segmenter):
         from safetensors import SafetensorError
         from safetensors.torch import load_model
 
-        self.config = _read_config(folder)
+        self.config = read_config(folder, BuiltinConfig)
         self.card = SegmenterCard(
             self.config.name,
             {name: value for value, name in enumerate(self.config.labels, start=1)},
@@ -87,7 +98,7 @@ class BuiltinSegmenter(Segmenter):
             self.config.held_out_on,
         )
         self._device = torch.device(device)
-        self._network = plain_unet(self.config)
+        self._network = builtin_network(self.config)
         try:
             load_model(self._network, folder / WEIGHTS, device="cpu")
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -97,14 +108,15 @@ class BuiltinSegmenter(Segmenter):
                 need=f"the weights of the network in {CONFIG}",
                 do="Get the folder again.",
             ) from error
-        self._network.to(self._device).eval()
+        self._network.to(self._device, memory_format=torch.channels_last_3d).eval()
+        c = self.config
+        scores = partial(sliding_scores, self._scores, patch_zyx=c.patch_zyx)
+        how = (c.spacing_mm, c.patch_zyx, c.clip_hu, c.mean_hu, c.sd_hu, c.largest)
+        self._on_scans = ScanNetwork(scores, self.card.labels, *how)
 
     def segment(self, ct: Int16[np.ndarray, "z y x"], grid: Grid) -> UInt8[np.ndarray, "z y x"]:
         """Label a CT; see `Segmenter`."""
-        values, coarse = resampled(ct, grid, self.config.spacing_mm)
-        normalised = (values.clip(*self.config.clip_hu) - self.config.mean_hu) / self.config.sd_hu
-        scores = sliding_scores(self._scores, normalised.astype(np.float32), self.config.patch_zyx)
-        return np.asarray(vote(scores, coarse, grid), np.uint8)
+        return segment_scan(ct, grid, self._on_scans)
 
     def _scores(self, tile: Float32[np.ndarray, "a b c"]) -> Float32[np.ndarray, "labels a b c"]:
         import torch
@@ -114,36 +126,12 @@ class BuiltinSegmenter(Segmenter):
         return np.asarray(answer[0].float().cpu().numpy())
 
 
-def plain_unet(config: BuiltinConfig) -> Any:
-    """nnU-Net's plain U-Net of a configuration, one input channel, randomly initialised."""
-    from dynamic_network_architectures.architectures.unet import PlainConvUNet
-    from torch import nn
-
-    stages = len(config.features)
-    return PlainConvUNet(
-        input_channels=1,
-        n_stages=stages,
-        features_per_stage=list(config.features),
-        conv_op=nn.Conv3d,
-        kernel_sizes=[[3, 3, 3]] * stages,
-        strides=[[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-        n_conv_per_stage=list(config.convolutions),
-        num_classes=1 + len(config.labels),
-        n_conv_per_stage_decoder=list(config.decoder_convolutions),
-        conv_bias=True,
-        norm_op=nn.InstanceNorm3d,
-        norm_op_kwargs={"eps": 1e-5, "affine": True},
-        nonlin=nn.LeakyReLU,
-        nonlin_kwargs={"inplace": True},
-    )
-
-
 def write_builtin(folder: Path, network: Any, config: BuiltinConfig, card: str) -> None:
-    """Write a network in the form that `BuiltinSegmenter` reads.
+    """Write a network in the form that `BuiltinSegmenter` reads, its weights in half precision.
 
     Args:
         folder: made if missing; files there are replaced.
-        network: as `plain_unet` makes it, trained.
+        network: as `builtin_network` makes it, trained.
         config: of the network.
         card: Markdown: training data, purpose, limits, licence.
 
@@ -155,7 +143,8 @@ def write_builtin(folder: Path, network: Any, config: BuiltinConfig, card: str) 
 
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        save_model(network, str(folder / WEIGHTS))
+        save_model(deepcopy(network).half(), str(folder / WEIGHTS))
+        (folder / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read it
         (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (folder / CARD).write_text(card, encoding="utf-8")
 
@@ -175,20 +164,3 @@ def shipped_weights() -> Path:
             do="Give builtin:FOLDER, nnunet:FOLDER or totalsegmentator.",
         )
     return folder
-
-
-def _read_config(folder: Path) -> BuiltinConfig:
-    try:
-        return BuiltinConfig.model_validate_json((folder / CONFIG).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LocationError(
-            str(folder), got=f"no {CONFIG}", need=f"a folder with {WEIGHTS} and {CONFIG}", do="Check the path."
-        ) from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise FileFormatError(
-            str(folder / CONFIG),
-            got=f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}",
-            need="the fields of BuiltinConfig",
-            do="Get the folder again.",
-        ) from error

@@ -2,24 +2,21 @@
 
 The network is built from the plan in the folder. nnU-Net's own opening searches all its trainers by name, and with them
 imports packages that are not needed; a trainer that builds another network than its plan says is not supported.
-Checkpoints are read without running code from them (torch's `weights_only`).
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int16, Shaped, UInt8
 
+from downstream.nnunet_checkpoint import CHECKPOINT, load_weights, read_checkpoint, read_json
 from downstream.nnunet_layout import require_nnunet
 from downstream.segmenter import Segmenter, SegmenterCard
 from manifests.errors import FileFormatError, LocationError
 from manifests.geometry import Grid
 
 __all__ = ["NnunetSegmenter", "Orientation"]
-
-CHECKPOINT = "checkpoint_final.pth"
 
 Orientation = Literal["LPS", "RAS"]
 """Where x and y of the arrays grow that the network was trained on: Left and Posterior (our exports), or Right and Anterior."""
@@ -31,7 +28,7 @@ class NnunetSegmenter(Segmenter):
     def __init__(self, folder: Path, device: str = "cpu", orientation: Orientation = "LPS") -> None:
         require_nnunet()
         self._orientation = orientation
-        plans, dataset_json = (_read_json(folder / name) for name in ("plans.json", "dataset.json"))
+        plans, dataset_json = (read_json(folder / name) for name in ("plans.json", "dataset.json"))
         fold = _fold(folder)
         self.card = SegmenterCard(
             folder.resolve().name,
@@ -59,7 +56,7 @@ def _predictor(plans: dict[str, Any], dataset_json: dict[str, Any], checkpoint: 
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    stored = _load(checkpoint)
+    stored = read_checkpoint(checkpoint)
     manager = PlansManager(plans)
     configuration = manager.get_configuration(stored["init_args"]["configuration"])
     network = get_network_from_plans(
@@ -70,15 +67,7 @@ def _predictor(plans: dict[str, Any], dataset_json: dict[str, Any], checkpoint: 
         manager.get_label_manager(dataset_json).num_segmentation_heads,
         deep_supervision=False,
     )
-    try:
-        network.load_state_dict(stored["network_weights"])
-    except RuntimeError as error:
-        raise FileFormatError(
-            str(checkpoint),
-            got=str(error).splitlines()[0],
-            need="weights of the network in plans.json",
-            do="Give the folder of one training; trainers that build a network of their own are not supported.",
-        ) from error
+    load_weights(network, stored, checkpoint)
     axes = stored.get("inference_allowed_mirroring_axes")
     on_gpu = device.startswith("cuda")
     predictor = nnUNetPredictor(
@@ -88,25 +77,6 @@ def _predictor(plans: dict[str, Any], dataset_json: dict[str, Any], checkpoint: 
     name = stored.get("trainer_name", "")
     predictor.manual_initialization(network, manager, configuration, weights, dataset_json, name, axes)
     return predictor
-
-
-def _load(checkpoint: Path) -> dict[str, Any]:
-    import torch
-
-    # numbers that trainers log: what numpy pickles them by, and their types
-    rebuild = [np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]]
-    plain = [*rebuild, np.dtype, np.ndarray, *(type(np.dtype(kind)) for kind in (np.float32, np.float64, int))]
-    try:
-        with torch.serialization.safe_globals(plain):
-            stored: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle's and its own
-        raise FileFormatError(
-            str(checkpoint),
-            got=str(error).splitlines()[0],
-            need="a checkpoint of nnU-Net that is data alone",
-            do="Check the file; code in checkpoints is never run here.",
-        ) from error
-    return stored
 
 
 def _fold(folder: Path) -> Path:
@@ -120,16 +90,6 @@ def _fold(folder: Path) -> Path:
             do="Check the path, or finish the training.",
         )
     return folds[0]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LocationError(str(path), got="no such file", need="a trained nnU-Net folder", do="Check it.") from error
-    except ValueError as error:
-        raise FileFormatError(str(path), got=str(error), need="valid JSON", do="Copy the folder again.") from error
-    return data
 
 
 def _labels(folder: Path, labels: dict[str, Any]) -> dict[str, int]:
@@ -146,6 +106,6 @@ def _validation_dice(fold: Path, labels: dict[str, Any]) -> dict[str, float]:
     path = fold / "validation" / "summary.json"
     if not path.is_file():
         return {}
-    means = _read_json(path)["mean"]
+    means = read_json(path)["mean"]
     found = {name: means.get(str(value), {}).get("Dice") for name, value in labels.items() if value != 0}
     return {name: float(dice) for name, dice in found.items() if dice is not None and dice == dice}

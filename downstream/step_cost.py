@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from downstream.nnunet_process import machine_variables
+from downstream.plain_unet import plain_unet
 
 __all__ = ["measured_step_s"]
 
@@ -37,7 +38,8 @@ def _main(plan: dict[str, Any], labels: int, device: str) -> float:
     from downstream.trainers.nnUNetTrainerTransfer import autocast_cpu
 
     place = torch.device(device)
-    network = _network(plan, labels).to(place, memory_format=torch.channels_last_3d)
+    network = plain_unet(plan["features"], plan["convolutions"], labels, folded=plan["folded"])
+    network = network.to(place, memory_format=torch.channels_last_3d)
     optimiser = Muon(network.named_parameters(), plan["learning_rate"], 0.0)
     shape = (plan["batch"], 1, *plan["patch_zyx"])
     images = torch.randn(shape, device=place).contiguous(memory_format=torch.channels_last_3d)
@@ -52,31 +54,6 @@ def _main(plan: dict[str, Any], labels: int, device: str) -> float:
         optimiser.step()
         seconds.append(time.perf_counter() - started)
     return min(seconds)
-
-
-def _network(plan: dict[str, Any], labels: int) -> Any:
-    import torch
-    from dynamic_network_architectures.architectures.unet import PlainConvUNet
-
-    from downstream.trainers.folded import FOLD, Folded
-
-    stages, factor = len(plan["features"]), FOLD if plan["folded"] else 1
-    network = PlainConvUNet(
-        factor,
-        stages,
-        list(plan["features"]),
-        torch.nn.Conv3d,
-        [[3] * 3] * stages,
-        [[1] * 3] + [[2] * 3] * (stages - 1),
-        list(plan["convolutions"]),
-        factor * labels,
-        list(plan["convolutions"])[-2::-1],
-        conv_bias=True,
-        norm_op=torch.nn.InstanceNorm3d,
-        norm_op_kwargs={"affine": True},
-        nonlin=torch.nn.LeakyReLU,
-    )
-    return Folded(network) if plan["folded"] else network
 
 
 if __name__ == "__main__":

@@ -13,25 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int16, UInt8
-from scipy.ndimage import label as components
+from jaxtyping import Float32
 
-from downstream.body_box import body_box
 from downstream.nnunet_process import end_with_parent, tell
 from downstream.predictor import predictor_of
-from downstream.resampling import resampled, vote
+from downstream.whole_scan import ScanNetwork, segment_scan
 from manifests.dataset import Dataset
-from manifests.geometry import Grid
 from manifests.nifti import write_nifti
 
 __all__ = ["main", "plan_for"]
 
 _CONFIGURATION, _PLANS_NAME = "3d_fullres", "factoryPlans"
-_LEAST_PIECE = {
-    **dict.fromkeys(("lung_left", "lung_right", "lungs", "kidneys"), 0.2),
-    **dict.fromkeys(("small_bowel", "colon", "vertebrae", "ribs"), 0.02),
-}
-"""Labels that may lie in several pieces, with the least a piece must be of the largest; of all others only the largest is kept."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +142,7 @@ def _train(job: _Job) -> None:
 def _predict(job: _Job) -> None:
     """Segment every target case, from its CT as the dataset has it."""
     trainer = job.trainer()
-    predictor = predictor_of(trainer)
+    network = _scan_network(job, trainer, predictor_of(trainer))
     todo = [(arm, target["dataset"], case) for arm, target in job.targets.items() for case in target["cases"]]
     for done, (arm, dataset, case) in enumerate(todo):
         tell("predict", done, len(todo))
@@ -158,7 +150,7 @@ def _predict(job: _Job) -> None:
         if path.is_file():
             continue
         arrays = Dataset.open(dataset).read(case)
-        segmented = _segment(job, predictor, trainer, (arrays.ct, arrays.grid))
+        segmented = segment_scan(arrays.ct, arrays.grid, network)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}")
         write_nifti(partial, segmented, arrays.grid)
@@ -166,72 +158,28 @@ def _predict(job: _Job) -> None:
     tell("predict", len(todo), len(todo))
 
 
-def _segment(
-    job: _Job, predictor: Any, trainer: Any, scan: tuple[Int16[np.ndarray, "z y x"], Grid]
-) -> UInt8[np.ndarray, "z y x"]:
-    """Labels on the scan's own grid."""
+def _scan_network(job: _Job, trainer: Any, predictor: Any) -> ScanNetwork:
+    """The trained network with nnU-Net's CT normalisation, by what it measured in the training data."""
     import torch
 
     from downstream.trainers.nnUNetTrainerTransfer import autocast_cpu
 
-    ct, grid = scan
-    values, coarse = resampled(ct, grid, job.plan["spacing_mm"])
-    box = body_box(values, job.plan["spacing_mm"])
-    normalised = _normalised(values[box], trainer)
-    padding = [_centred(n, least) for n, least in zip(normalised.shape, _patch(trainer), strict=True)]
-    data = torch.from_numpy(np.pad(normalised, padding, mode="edge")[None])
-    with autocast_cpu(trainer.device):
-        padded = predictor.predict_sliding_window_return_logits(data).float().cpu().numpy()
-    core = (slice(before, before + n) for (before, _), n in zip(padding, normalised.shape, strict=True))
-    logits = _around(padded[:, *core], box, values.shape)
-    if job.options["largest"]:
-        _keep_largest(logits, job.labels)
-    labels: UInt8[np.ndarray, "z y x"] = vote(logits, coarse, grid).astype(np.uint8)
-    return labels
-
-
-def _patch(trainer: Any) -> list[int]:
-    return list(trainer.configuration_manager.patch_size)
-
-
-def _centred(size: int, least: int) -> tuple[int, int]:
-    """How much to add before and behind a size to make it at least another.
-
-    A scan of few slices is then continued by its first and last one; nnU-Net would add flat grey, which no patient is made of.
-    """
-    missing = max(0, least - size)
-    return missing // 2, missing - missing // 2
-
-
-def _around(
-    scores: Float32[np.ndarray, "labels a b c"], box: tuple[slice, slice, slice], shape: tuple[int, ...]
-) -> Float32[np.ndarray, "labels z y x"]:
-    """Scores of a whole scan from those of a box in it: background around it."""
-    whole = np.full((len(scores), *shape), scores.min(), np.float32)
-    whole[0] = scores[0].max()
-    whole[:, *box] = scores
-    return whole
-
-
-def _normalised(values: Float32[np.ndarray, "z y x"], trainer: Any) -> Float32[np.ndarray, "z y x"]:
-    """nnU-Net's CT normalisation with what it measured in the training data."""
-    from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
+    def scores(values: Float32[np.ndarray, "a b c"]) -> Float32[np.ndarray, "labels a b c"]:
+        with autocast_cpu(trainer.device):
+            found = predictor.predict_sliding_window_return_logits(torch.from_numpy(values[None]))
+        return np.asarray(found.float().cpu().numpy())
 
     measured = trainer.plans_manager.foreground_intensity_properties_per_channel["0"]
-    normalised: Float32[np.ndarray, "z y x"] = CTNormalization(False, measured).run(values)
-    return normalised
-
-
-def _keep_largest(logits: Float32[np.ndarray, "labels z y x"], labels: dict[str, int]) -> None:
-    """Take a label away from its small pieces, so that the next best one wins there."""
-    best, lowest = logits.argmax(0), logits.min()  # finite: what follows interpolates
-    for name, value in labels.items():
-        pieces, count = components(best == value) if value else (best, 0)
-        if count > 1:
-            sizes = np.bincount(pieces.ravel())[1:]
-            least = _LEAST_PIECE.get(name)
-            kept = sizes >= least * sizes.max() if least else np.arange(count) == sizes.argmax()
-            logits[value][(pieces > 0) & ~np.append(True, kept)[pieces]] = lowest
+    return ScanNetwork(
+        scores,
+        job.labels,
+        job.plan["spacing_mm"],
+        tuple(trainer.configuration_manager.patch_size),
+        (measured["percentile_00_5"], measured["percentile_99_5"]),
+        measured["mean"],
+        measured["std"],
+        job.options["largest"],
+    )
 
 
 if __name__ == "__main__":

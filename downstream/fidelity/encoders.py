@@ -14,14 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Num
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
+from downstream.weight_folder import CONFIG, WEIGHTS, read_config
 from manifests.case import Row
-from manifests.errors import FileFormatError, InvalidValueError, LocationError, MissingDependencyError
+from manifests.errors import FileFormatError, InvalidValueError, MissingDependencyError
 
-__all__ = ["Encoder", "EncoderConfig", "NetworkEncoder", "PerceptualDistance", "read_config"]
+__all__ = ["Encoder", "EncoderConfig", "NetworkEncoder", "PerceptualDistance"]
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 BATCH = 16
 
 
@@ -68,7 +68,7 @@ class NetworkEncoder(Encoder):
     """A residual network from a folder."""
 
     def __init__(self, folder: Path, dimensions: int, device: str = "cpu") -> None:
-        self.config = read_config(folder)
+        self.config = read_config(folder, EncoderConfig)
         if (self.config.kind, self.config.dimensions) != ("resnet", dimensions):
             raise InvalidValueError(
                 str(folder),
@@ -99,7 +99,7 @@ class PerceptualDistance:
     """LPIPS from a folder."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        self.config = read_config(folder)
+        self.config = read_config(folder, EncoderConfig)
         if self.config.kind != "lpips":
             raise InvalidValueError(str(folder), got=self.config.kind, need="lpips", do="Give the weights of LPIPS.")
         from downstream.fidelity.networks import Lpips
@@ -117,29 +117,6 @@ class PerceptualDistance:
                 pair = (_prepared(part[start : start + BATCH], plain) for part in (first_hu, second_hu))
                 total += float(self._network(*(images.to(self._device) for images in pair)).sum())
         return total / len(first_hu)
-
-
-def read_config(folder: Path) -> EncoderConfig:
-    """Read `config.json`.
-
-    Raises:
-        LocationError: no such file.
-        FileFormatError: not a configuration.
-    """
-    try:
-        return EncoderConfig.model_validate_json((folder / CONFIG).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LocationError(
-            str(folder), got=f"no {CONFIG}", need=f"a folder with {CONFIG} and {WEIGHTS}", do="Check the path."
-        ) from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise FileFormatError(
-            str(folder / CONFIG),
-            got=f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}",
-            need="the fields of EncoderConfig",
-            do="See docs/fidelity.md.",
-        ) from error
 
 
 def _loaded(network: Any, folder: Path, device: str) -> Any:

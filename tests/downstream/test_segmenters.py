@@ -121,7 +121,7 @@ def test_totalsegmentator_says_what_to_install_and_what_to_download(monkeypatch,
 def test_built_in_weights_are_read_by_path_and_work_on_the_scans_own_grid(tmp_path):
     pytest.importorskip("nnunetv2")
     torch = pytest.importorskip("torch")
-    from downstream.segmenter_builtin import BuiltinConfig, plain_unet, write_builtin
+    from downstream.segmenter_builtin import BuiltinConfig, builtin_network, write_builtin
 
     config = BuiltinConfig(
         name="tiny",
@@ -133,12 +133,12 @@ def test_built_in_weights_are_read_by_path_and_work_on_the_scans_own_grid(tmp_pa
         sd_hu=100,
         features=(4, 8),
         convolutions=(1, 1),
-        decoder_convolutions=(1,),
+        largest=False,
         held_out_dice={"liver": 0.5},
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = plain_unet(config).eval()
+        network = builtin_network(config).eval()
     write_builtin(tmp_path, network, config, "# Tiny\n")
     opened = open_segmenter(f"builtin:{tmp_path}")
     assert opened.card.labels == {"kidneys": 1, "liver": 2}
@@ -160,6 +160,52 @@ def test_built_in_weights_are_read_by_path_and_work_on_the_scans_own_grid(tmp_pa
         open_segmenter(f"builtin:{tmp_path}")
 
 
+UNET = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
+IMPORTS = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+KWARGS = {
+    "n_stages": 2,
+    "features_per_stage": [4, 8],
+    "conv_op": "torch.nn.modules.conv.Conv3d",
+    "kernel_sizes": [[3, 3, 3]] * 2,
+    "strides": [[1, 1, 1], [2, 2, 2]],
+    "n_conv_per_stage": [1, 1],
+    "n_conv_per_stage_decoder": [1],
+    "conv_bias": True,
+    "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+    "norm_op_kwargs": {"eps": 1e-05, "affine": True},
+    "dropout_op": None,
+    "dropout_op_kwargs": None,
+    "nonlin": "torch.nn.LeakyReLU",
+    "nonlin_kwargs": {"inplace": True},
+}
+CONFIGURATION = {
+    "data_identifier": "p_3d_fullres",
+    "preprocessor_name": "DefaultPreprocessor",
+    "batch_size": 2,
+    "patch_size": [8, 8, 8],
+    "spacing": [5.0, 5.0, 5.0],
+    "normalization_schemes": ["CTNormalization"],
+    "use_mask_for_norm": [False],
+    "architecture": {"network_class_name": UNET, "arch_kwargs": KWARGS, "_kw_requires_import": IMPORTS},
+}
+RESAMPLED = {"order": 1, "order_z": 0, "force_separate_z": None}
+for kind in ("data", "seg", "probabilities"):
+    CONFIGURATION[f"resampling_fn_{kind}"] = "resample_data_or_seg_to_shape"
+    CONFIGURATION[f"resampling_fn_{kind}_kwargs"] = RESAMPLED | {"is_seg": kind == "seg"}
+MEASURED = {"mean": 50.0, "std": 100.0, "percentile_00_5": -200.0, "percentile_99_5": 300.0}
+PLANS = {
+    "dataset_name": "Dataset001_T",
+    "plans_name": "p",
+    "transpose_forward": [0, 1, 2],
+    "transpose_backward": [0, 1, 2],
+    "image_reader_writer": "SimpleITKIO",
+    "configurations": {"3d_fullres": CONFIGURATION},
+    "foreground_intensity_properties_per_channel": {"0": MEASURED},
+}
+LABELS = {"background": 0, "kidneys": 1, "liver": 2}
+DESCRIPTION = {"channel_names": {"0": "CT"}, "labels": LABELS, "file_ending": ".nii.gz", "numTraining": 1}
+
+
 @pytest.fixture
 def nnunet_folder(tmp_path):
     """A trained model folder as nnU-Net leaves it, its weights random."""
@@ -167,57 +213,13 @@ def nnunet_folder(tmp_path):
     torch = pytest.importorskip("torch")
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    kwargs = {
-        "n_stages": 2,
-        "features_per_stage": [4, 8],
-        "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": [[3, 3, 3]] * 2,
-        "strides": [[1, 1, 1], [2, 2, 2]],
-        "n_conv_per_stage": [1, 1],
-        "n_conv_per_stage_decoder": [1],
-        "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    }
-    imports = ["conv_op", "norm_op", "dropout_op", "nonlin"]
-    name = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
-    network = get_network_from_plans(name, kwargs, imports, 1, 3, deep_supervision=False)
-    resampling = {"resampling_fn": "resample_data_or_seg_to_shape", "kwargs": {"order": 1, "order_z": 0}}
-    configuration = {
-        "data_identifier": "p_3d_fullres",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": 2,
-        "patch_size": [8, 8, 8],
-        "spacing": [5.0, 5.0, 5.0],
-        "normalization_schemes": ["CTNormalization"],
-        "use_mask_for_norm": [False],
-        "architecture": {"network_class_name": name, "arch_kwargs": kwargs, "_kw_requires_import": imports},
-    }
-    for kind, seg in (("data", False), ("seg", True), ("probabilities", False)):
-        key = "resampling_fn_" + kind
-        configuration[key] = resampling["resampling_fn"]
-        configuration[key + "_kwargs"] = resampling["kwargs"] | {"is_seg": seg, "force_separate_z": None}
-    measured = {"mean": 50.0, "std": 100.0, "percentile_00_5": -200.0, "percentile_99_5": 300.0}
-    plans = {
-        "dataset_name": "Dataset001_T",
-        "plans_name": "p",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "image_reader_writer": "SimpleITKIO",
-        "configurations": {"3d_fullres": configuration},
-        "foreground_intensity_properties_per_channel": {"0": measured},
-    }
-    labels = {"background": 0, "kidneys": 1, "liver": 2}
-    dataset = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".nii.gz", "numTraining": 1}
-    (tmp_path / "fold_0" / "validation").mkdir(parents=True)
-    (tmp_path / "plans.json").write_text(json.dumps(plans))
-    (tmp_path / "dataset.json").write_text(json.dumps(dataset))
+    network = get_network_from_plans(UNET, KWARGS, IMPORTS, 1, 3, deep_supervision=False)
+    validation = tmp_path / "fold_0" / "validation"
+    validation.mkdir(parents=True)
+    (tmp_path / "plans.json").write_text(json.dumps(PLANS))
+    (tmp_path / "dataset.json").write_text(json.dumps(DESCRIPTION))
     summary = {"mean": {"1": {"Dice": 0.75}, "2": {"Dice": float("nan")}}}
-    (tmp_path / "fold_0" / "validation" / "summary.json").write_text(json.dumps(summary))
+    (validation / "summary.json").write_text(json.dumps(summary))
     stored = {
         "network_weights": network.state_dict(),
         "init_args": {"configuration": "3d_fullres"},

@@ -19,10 +19,11 @@ from downstream.transfer import TransferOptions, check_target, check_work_folder
 from downstream.transfer import parse_exclusions as parse
 from downstream.transfer_costs import transfer_costs
 from downstream.transfer_figures import slice_dice
-from downstream.transfer_job import _keep_largest, plan_for
+from downstream.transfer_job import plan_for
 from downstream.transfer_plans import PLANS
 from downstream.transfer_scores import REAL, SYNTHETIC, Scoring, score_arms
 from downstream.transfer_tables import rows_of
+from downstream.whole_scan import keep_largest
 from manifests.dataset import Dataset, DatasetSpec
 from manifests.errors import BusyError, InputError, InvalidValueError, LocationError, UnknownNameError
 from manifests.foreign import measure_structures
@@ -161,7 +162,7 @@ def test_small_pieces_go_to_the_next_best_label():
     logits[1, :, :, :5] = logits[1, :, :, 8:10] = 2
     logits[2, :, :, 8:10] = 1
     logits[3, 0, 0, 11] = logits[3, 2, 2, 6] = 3
-    _keep_largest(logits, {"background": 0, "liver": 1, "spleen": 2, "colon": 3})
+    keep_largest(logits, {"background": 0, "liver": 1, "spleen": 2, "colon": 3})
     best = logits.argmax(0)
     assert (best[:, :, :5] == 1).all()
     assert (best[:, :, 8:10] == 2).all()
@@ -173,7 +174,7 @@ def test_a_lung_may_lie_in_large_pieces_alone():
     logits = np.zeros((2, 3, 3, 20), np.float32)
     logits[1, :, :, :8] = logits[1, :, :, 9:12] = 2
     logits[1, 0, 0, 15:18] = 2
-    _keep_largest(logits, {"background": 0, "lung_left": 1})
+    keep_largest(logits, {"background": 0, "lung_left": 1})
     assert (logits.argmax(0) == 1).sum() == 9 * 11, "air under the table is no lung"
 
 

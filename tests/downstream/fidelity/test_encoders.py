@@ -10,8 +10,9 @@ from downstream.cli import bench_app
 from downstream.fidelity import deep, portrait
 from downstream.fidelity.deep import Sample, fid, fvd, lpips
 from downstream.fidelity.embeddings import clip_score, read_embeddings
-from downstream.fidelity.encoders import Encoder, NetworkEncoder, PerceptualDistance, read_config
+from downstream.fidelity.encoders import Encoder, EncoderConfig, NetworkEncoder, PerceptualDistance
 from downstream.fidelity.samples import Draws
+from downstream.weight_folder import read_config
 from manifests.errors import FileFormatError, InvalidValueError, LocationError
 
 torch = pytest.importorskip("torch")
@@ -110,7 +111,7 @@ def test_perceptual_distance_is_0_for_equal_images_and_symmetric(folder):
 
 def test_wrong_weights_are_one_clear_error(folder, tmp_path):
     with pytest.raises(LocationError, match=r"config\.json"):
-        read_config(tmp_path / "nothing")
+        read_config(tmp_path / "nothing", EncoderConfig)
     place = folder(RESNET)
     (place / "config.json").write_text(json.dumps(RESNET | {"blocks": [1, 2]}))
     with pytest.raises(FileFormatError, match="weights missing"):
