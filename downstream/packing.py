@@ -91,6 +91,7 @@ def _config(job: dict[str, Any], plan: dict[str, Any], labels: Mapping[str, int]
         convolutions=size["convolutions"],
         folded=size["folded"],
         largest=job["options"]["largest"],
+        scales=size["scales"],
     )
 
 

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from manifests.geometry import Grid
 
-__all__ = ["axis_weights", "resampled", "vote"]
+__all__ = ["axis_weights", "interpolated", "isotropic", "resampled", "vote"]
 
 _FWHM_PER_SIGMA = 2.354820045  # 2 sqrt(2 ln 2)
 
@@ -25,18 +25,22 @@ def resampled(
     Returns:
         The values and their grid; its far end is the whole voxel nearest to the image's.
     """
-    values = image.astype(np.float32)
-    shape, origin = [], []
+    values, coarse = image.astype(np.float32), isotropic(grid, spacing_mm)
     for axis, old in enumerate(grid.spacing_mm_zyx):
-        count = max(1, round(grid.shape_zyx[axis] * old / spacing_mm))
         if spacing_mm > old:
             sigma = np.sqrt(spacing_mm**2 - old**2) / _FWHM_PER_SIGMA / old
             values = gaussian_filter1d(values, sigma, axis=axis, mode="nearest", truncate=3.0)
-        weights = axis_weights(count, spacing_mm, grid.shape_zyx[axis], old)
+        weights = axis_weights(coarse.shape_zyx[axis], spacing_mm, grid.shape_zyx[axis], old)
         values = np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
-        shape.append(count)
-        origin.append(grid.origin_mm_xyz[2 - axis] + (spacing_mm - old) / 2)
-    return np.ascontiguousarray(values), Grid(tuple(shape), (spacing_mm,) * 3, tuple(origin[::-1]))  # type: ignore[arg-type]
+    return np.ascontiguousarray(values), coarse
+
+
+def isotropic(grid: Grid, spacing_mm: float) -> Grid:
+    """The grid of another spacing with the same lower edges; its far end is the whole voxel nearest to the grid's."""
+    old_zyx = grid.spacing_mm_zyx
+    shape = tuple(max(1, round(n * old / spacing_mm)) for n, old in zip(grid.shape_zyx, old_zyx, strict=True))
+    origin = tuple(o + (spacing_mm - old) / 2 for o, old in zip(grid.origin_mm_xyz, old_zyx[::-1], strict=True))
+    return Grid(shape, (spacing_mm,) * 3, origin)  # type: ignore[arg-type]
 
 
 def axis_weights(count: int, spacing: float, source_count: int, source_spacing: float) -> Float32[np.ndarray, "n m"]:
@@ -53,15 +57,21 @@ def axis_weights(count: int, spacing: float, source_count: int, source_spacing: 
     return weights
 
 
+def interpolated(
+    scores: Float32[np.ndarray, "labels a b c"], source: Grid, target: Grid
+) -> Float32[np.ndarray, "labels z y x"]:
+    """Scores on another grid with the same lower edges, interpolated linearly."""
+    for axis, weights in enumerate(_between(source, target), 1):
+        scores = np.moveaxis(np.tensordot(weights, scores, (1, axis)), 0, axis)
+    return np.ascontiguousarray(scores)
+
+
 def vote(scores: Float32[np.ndarray, "labels a b c"], coarse: Grid, fine: Grid) -> Integer[np.ndarray, "z y x"]:
     """Label of the highest score at each voxel of another grid with the same lower edges, scores interpolated linearly.
 
     One label after the other, so that memory holds two volumes whatever the number of labels.
     """
-    weights = [
-        axis_weights(n, s, m, t)
-        for n, s, m, t in zip(fine.shape_zyx, fine.spacing_mm_zyx, coarse.shape_zyx, coarse.spacing_mm_zyx, strict=True)
-    ]
+    weights = _between(coarse, fine)
     best = np.full(fine.shape_zyx, -np.inf, np.float32)
     label = np.zeros(fine.shape_zyx, np.uint8)
     for value, volume in enumerate(scores):
@@ -72,3 +82,9 @@ def vote(scores: Float32[np.ndarray, "labels a b c"], coarse: Grid, fine: Grid) 
             best[z][better] = plane[better]
             label[z][better] = value
     return label
+
+
+def _between(source: Grid, target: Grid) -> list[Float32[np.ndarray, "n m"]]:
+    """Interpolation along each axis from one grid to another with the same lower edges."""
+    ends = zip(target.shape_zyx, target.spacing_mm_zyx, source.shape_zyx, source.spacing_mm_zyx, strict=True)
+    return [axis_weights(*end) for end in ends]

@@ -48,6 +48,7 @@ class BuiltinConfig(Row):
         convolutions: convolutions of each resolution, on the way down; the way up has as many, the lowest left out.
         folded: computes at half the spacing's resolution (`trainers/folded.py`).
         largest: small pieces of organs that are one are taken away.
+        scales: a scan is read at the spacing times each of them; the scores are averaged.
         held_out_dice: mean DSC by label on held-out cases of the training set.
         held_out_on: what these cases were.
     """
@@ -63,6 +64,7 @@ class BuiltinConfig(Row):
     convolutions: tuple[int, ...]
     folded: bool = False
     largest: bool = True
+    scales: tuple[float, ...] = (1.0,)
     held_out_dice: dict[str, float] = Field(default_factory=dict)
     held_out_on: str = ""
 
@@ -111,7 +113,7 @@ class BuiltinSegmenter(Segmenter):
         self._network.to(self._device, memory_format=torch.channels_last_3d).eval()
         c = self.config
         scores = partial(sliding_scores, self._scores, patch_zyx=c.patch_zyx)
-        how = (c.spacing_mm, c.patch_zyx, c.clip_hu, c.mean_hu, c.sd_hu, c.largest)
+        how = (c.spacing_mm, c.patch_zyx, c.clip_hu, c.mean_hu, c.sd_hu, c.largest, c.scales)
         self._on_scans = ScanNetwork(scores, self.card.labels, *how)
 
     def segment(self, ct: Int16[np.ndarray, "z y x"], grid: Grid) -> UInt8[np.ndarray, "z y x"]:

@@ -280,9 +280,9 @@ def _write_job(
 def _key(job: dict[str, Any], step: str) -> str:
     """Hash of all that a step and those before it depend on."""
     plan, options = dict(job["plan"]), job["options"]
-    iterations, rate, kind = (plan.pop(name) for name in ("iterations", "learning_rate", "optimiser"))
+    iterations, rate, kind, scales = (plan.pop(name) for name in ("iterations", "learning_rate", "optimiser", "scales"))
     parts = [job["content_hash"], plan, options["scheme"], iterations, rate, kind, options["seed"]]
     if step in ("predict", "score"):
-        parts += [options["largest"], {arm: target["spec_id"] for arm, target in job["targets"].items()}]
+        parts += [scales, options["largest"], {arm: target["spec_id"] for arm, target in job["targets"].items()}]
         parts += [{arm: target["cases"] for arm, target in job["targets"].items()}]
     return content_hash(parts)

@@ -68,7 +68,7 @@ def transfer_costs(options: TransferOptions, real: Path, source: Path | int) -> 
         "export": count * _EXPORT_S,
         "prepare": count * _PREPARE_S / options.workers,
         "train": size["iterations"] * step_s,
-        "predict": scans * (windows * _PATCH_SHARE * step_s / max(size["batch"], 1) + 10),
+        "predict": scans * len(size["scales"]) * (windows * _PATCH_SHARE * step_s / max(size["batch"], 1) + 10),
         "score": scans * _SCORE_S,
     }
     known = "rough but for the training; building depends on preset and dial"

@@ -179,6 +179,7 @@ def _scan_network(job: _Job, trainer: Any, predictor: Any) -> ScanNetwork:
         measured["mean"],
         measured["std"],
         job.options["largest"],
+        tuple(job.plan["scales"]),
     )
 
 

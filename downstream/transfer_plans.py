@@ -29,6 +29,7 @@ class TransferPlan:
         convolutions: convolutions of each resolution in the encoder; the decoder has as many, the lowest left out.
         patch_zyx: voxels of a training patch; empty for nnU-Net's own. Divisible by 2^(resolutions - 1), folded by twice that.
         batch: patches of a step; 0 for nnU-Net's own.
+        scales: a scan is read at the spacing times each of them; the scores are averaged.
         preset: resolution to build synthetic cases at.
     """
 
@@ -42,6 +43,7 @@ class TransferPlan:
     convolutions: tuple[int, ...] = ()
     patch_zyx: tuple[int, ...] = ()
     batch: int = 0
+    scales: tuple[float, ...] = (1.0,)
     preset: str = "demo"
 
     def to_json(self) -> dict[str, Any]:
@@ -72,6 +74,7 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
             convolutions=(2, 2, 2, 2),
             patch_zyx=(32, 48, 64),
             batch=2,
+            scales=(0.9, 1.0, 1.12),
         ),
         "full": TransferPlan(
             purpose="a GPU with 12 GB or more, a day",

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int16, UInt8
 from scipy.ndimage import label as components
 
 from downstream.body_box import body_box
-from downstream.resampling import resampled, vote
+from downstream.resampling import interpolated, isotropic, resampled, vote
 from manifests.geometry import Grid
 
 __all__ = ["ScanNetwork", "keep_largest", "segment_scan"]
@@ -32,6 +32,7 @@ class ScanNetwork:
         clip_hu: CTs are cut to these values,
         mean_hu, sd_hu: then centred and scaled.
         largest: take away small pieces of organs that are one.
+        scales: the scan is read at the spacing times each of them, and scores are averaged: patients differ in size.
     """
 
     scores: Callable[[Float32[np.ndarray, "a b c"]], Float32[np.ndarray, "labels a b c"]]
@@ -42,6 +43,7 @@ class ScanNetwork:
     mean_hu: float
     sd_hu: float
     largest: bool = True
+    scales: tuple[float, ...] = (1.0,)
 
 
 def segment_scan(ct: Int16[np.ndarray, "z y x"], grid: Grid, network: ScanNetwork) -> UInt8[np.ndarray, "z y x"]:
@@ -49,16 +51,27 @@ def segment_scan(ct: Int16[np.ndarray, "z y x"], grid: Grid, network: ScanNetwor
 
     What lies around the patient is background. A scan of few slices is continued by its first and last one.
     """
-    values, coarse = resampled(ct, grid, network.spacing_mm)
-    box = body_box(values, network.spacing_mm)
+    coarse = isotropic(grid, network.spacing_mm)
+    scores: np.ndarray = sum(_scores(ct, grid, network, (scale, coarse)) for scale in network.scales)  # type: ignore[assignment]
+    if network.largest:
+        keep_largest(scores, network.labels)
+    return np.asarray(vote(scores, coarse, grid), np.uint8)
+
+
+def _scores(
+    ct: Int16[np.ndarray, "z y x"], grid: Grid, network: ScanNetwork, read: tuple[float, Grid]
+) -> Float32[np.ndarray, "labels a b c"]:
+    """Scores of a scan that is read at a scale, on a grid of the network's spacing."""
+    scale, coarse = read
+    spacing_mm = scale * network.spacing_mm
+    values, own = resampled(ct, grid, spacing_mm)
+    box = body_box(values, spacing_mm)
     normalised = (values[box].clip(*network.clip_hu) - network.mean_hu) / network.sd_hu
     padding = [_centred(n, least) for n, least in zip(normalised.shape, network.patch_zyx, strict=True)]
     padded = network.scores(np.pad(normalised.astype(np.float32), padding, mode="edge"))
     core = (slice(before, before + n) for (before, _), n in zip(padding, normalised.shape, strict=True))
     scores = _around(padded[:, *core], box, values.shape)
-    if network.largest:
-        keep_largest(scores, network.labels)
-    return np.asarray(vote(scores, coarse, grid), np.uint8)
+    return scores if own == coarse else interpolated(scores, own, coarse)
 
 
 def keep_largest(scores: Float32[np.ndarray, "labels z y x"], labels: Mapping[str, int]) -> None:

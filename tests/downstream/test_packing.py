@@ -17,7 +17,14 @@ torch = pytest.importorskip("torch")
 from downstream.packing import pack_transfer  # noqa: E402  the package must be there
 from downstream.plain_unet import plain_unet  # noqa: E402
 
-SIZE = {"spacing_mm": 5.0, "patch_zyx": [8, 8, 8], "features": [4, 8], "convolutions": [1, 1], "folded": True}
+SIZE = {
+    "spacing_mm": 5.0,
+    "patch_zyx": [8, 8, 8],
+    "features": [4, 8],
+    "convolutions": [1, 1],
+    "folded": True,
+    "scales": [1.0],
+}
 MEASURED = {"percentile_00_5": -200.0, "percentile_99_5": 300.0, "mean": 50.0, "std": 100.0}
 DICE = {"mean": 0.7, "low": 0.6, "high": 0.8, "n": 2}
 
