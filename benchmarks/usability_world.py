@@ -46,7 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--plan", default="nano")
     parser.add_argument("--iterations", type=int, help="steps of every training; default: the plan's")
-    parser.add_argument("--scheme", default="btcv13")
+    parser.add_argument("--scheme", default="guidegen20")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--randomise", type=float, default=0.5, help="of the synthetic population")
     parser.add_argument("--workers", type=int, default=2)

@@ -46,14 +46,12 @@ _Dataset = Annotated[Path, typer.Argument(help="Directory of a dataset.")]
 def bench_nnunet(  # one parameter per option
     folder: Annotated[Path, typer.Argument(help="DatasetXXX_Name, made by `factory export nnunet`.")],
     out: Annotated[Path | None, typer.Option(help="Work folder; default: runs/DatasetXXX_Name.")] = None,
-    plan: Annotated[str, typer.Option(help="Size of the network: nano.")] = "nano",
+    plan: Annotated[str, typer.Option(help="Size: tiny, nano (a CPU) or full (a GPU).")] = "nano",
     fold: Annotated[int, typer.Option(help="Split to hold out.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Number of epochs.")] = 10,
-    iterations: Annotated[int, typer.Option(help="Training iterations of an epoch.")] = 50,
+    iterations: Annotated[int | None, typer.Option(help="Training steps; default: the plan's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, patches and augmentation.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes for preprocessing.")] = 2,
-    augmenters: Annotated[int, typer.Option(help="Processes for augmentation; 0 makes runs repeatable.")] = 0,
     as_json: _Json = False,
 ) -> None:
     """Train and score a real nnU-Net.
@@ -62,7 +60,7 @@ def bench_nnunet(  # one parameter per option
     """
     from downstream.nnunet import NnunetOptions, run_nnunet
 
-    options = NnunetOptions(plan, fold, epochs, iterations, seed, device, workers, augmenters)
+    options = NnunetOptions(plan, fold, iterations, seed, device, workers)
     with tqdm(unit="", disable=_quiet(as_json), bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}") as bar:
         result = run_nnunet(folder, out or Path("runs") / folder.name, options, partial(show_progress, bar))
     _print(result, as_json, _bench_text)

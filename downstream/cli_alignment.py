@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tqdm import tqdm
 
+from downstream.plain_json import plain
+
 if TYPE_CHECKING:
-    from downstream.alignment import AlignmentSummary, Group, Rate
+    from downstream.alignment_summary import AlignmentSummary, Group, Rate
     from downstream.attributes import AttributeScore
     from downstream.image_mask import ImageMaskSummary
     from downstream.results import Result
@@ -60,7 +62,7 @@ def bench_alignment(  # one parameter per option
         from downstream.results import Results
 
         Results(work.rows).write(out / "cases.csv")
-    typer.echo(json.dumps(_plain(parts), indent=2) if as_json else _text(parts))
+    typer.echo(json.dumps(plain(parts), indent=2) if as_json else _text(parts))
 
 
 def _opened(segmenter: str, device: str) -> Any:
@@ -79,7 +81,8 @@ class _Work:
     rows: "list[Result]" = field(default_factory=list)
 
     def mask_prompt(self) -> "AlignmentSummary":
-        from downstream.alignment import align, summarise, tidy
+        from downstream.alignment import align, tidy
+        from downstream.alignment_summary import summarise
 
         cases = list(self._bar(align(self.dataset), self.dataset, "masks"))
         self.rows += tidy(cases, "mask-prompt")
@@ -109,17 +112,6 @@ class _Work:
 
     def _bar(self, cases: Any, dataset: "Dataset", name: str) -> Any:
         return tqdm(cases, total=len(dataset.accepted()), unit="case", desc=name, disable=self.quiet)
-
-
-def _plain(value: Any) -> Any:
-    """JSON data; NaN becomes null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return _plain(asdict(value))
-    return None if isinstance(value, float) and value != value else value
 
 
 def _text(parts: dict[str, Any]) -> str:

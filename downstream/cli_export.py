@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ _Source = Annotated[Path, typer.Argument(help="Directory of a dataset.")]
 _Workers = Annotated[int | None, typer.Option(help="Threads; default: one per core.")]
 _Folds = Annotated[int | None, typer.Option(help="Cross-validation folds, 0 for none; default: up to 5.")]
 _Scheme = Annotated[str, typer.Option(help="Label scheme to paint.")]
+_Painted = Annotated[str | None, typer.Option("--scheme", help="Label scheme to paint.")]
 _Out = Annotated[Path, typer.Option(help="Folder to make, or to go on with.")]
 
 
@@ -70,76 +72,43 @@ def export_msd(
     _run(dataset, as_json, lambda opened, tell: export(opened, out, options, tell))
 
 
-@app.command("nifti")
-def export_nifti(
-    dataset: _Source,
-    out: _Out,
-    scheme: Annotated[str | None, typer.Option(help="Label scheme to paint besides the layers.")] = None,
-    workers: _Workers = None,
-    as_json: _Json = False,
-) -> None:
-    """Export to plain NIfTI.
-
-    Writes a folder a case with CT, anatomy, lesions and record.
-    Repeat the command to go on after an interruption.
-    """
-    from downstream.export_nifti import export_nifti as export
-
-    _run(dataset, as_json, lambda opened, tell: export(opened, out, scheme, workers, tell))
-
-
-@app.command("totalsegmentator")
-def export_totalsegmentator(
-    dataset: _Source,
-    out: _Out,
-    scheme: _Scheme = "totalsegmentator",
-    workers: _Workers = None,
-    as_json: _Json = False,
-) -> None:
-    """Export to TotalSegmentator's layout.
-
-    Writes a folder a subject with the CT and a binary mask for each label.
-    Repeat the command to go on after an interruption.
-    """
-    from downstream.export_totalsegmentator import export_totalsegmentator as export
-
-    _run(dataset, as_json, lambda opened, tell: export(opened, out, scheme, workers, tell))
+_REPEAT = "Repeat the command to go on after an interruption."
+_FOLDERS = {
+    "nifti": (None, "Export to plain NIfTI.", "Writes a folder a case with CT, anatomy, lesions and record."),
+    "totalsegmentator": (
+        "totalsegmentator",
+        "Export to TotalSegmentator's layout.",
+        "Writes a folder a subject with the CT and a binary mask for each label.",
+    ),
+    "dicom": (
+        "guidegen20",
+        "Export to DICOM.",
+        "Writes a study a case with a CT series and segmentations, marked as synthetic.",
+    ),
+    "huggingface": (
+        "guidegen20-tumour",
+        "Export to a Hugging Face dataset.",
+        "Writes a Parquet file a case, a dataset card and Croissant metadata.",
+    ),
+}
+"""Layouts that are a folder and nothing else to ask for: the scheme painted by default, what for, what is written."""
 
 
-@app.command("dicom")
-def export_dicom(
-    dataset: _Source,
-    out: _Out,
-    scheme: _Scheme = "guidegen20",
-    workers: _Workers = None,
-    as_json: _Json = False,
-) -> None:
-    """Export to DICOM.
-
-    Writes a study a case with a CT series and segmentations, marked as synthetic.
-    Repeat the command to go on after an interruption.
-    """
-    from downstream.export_dicom import export_dicom as export
-
-    _run(dataset, as_json, lambda opened, tell: export(opened, out, scheme, workers, tell))
+def _add(layout: str, painted: str | None) -> None:
+    @app.command(layout, help=f"{_FOLDERS[layout][1]}\n\n{_FOLDERS[layout][2]} {_REPEAT}")
+    def command(
+        dataset: _Source,
+        out: _Out,
+        scheme: _Painted = painted,
+        workers: _Workers = None,
+        as_json: _Json = False,
+    ) -> None:
+        export = getattr(import_module(f"downstream.export_{layout}"), f"export_{layout}")
+        _run(dataset, as_json, lambda opened, tell: export(opened, out, scheme, workers, tell))
 
 
-@app.command("huggingface")
-def export_huggingface(
-    dataset: _Source,
-    out: _Out,
-    scheme: _Scheme = "guidegen20-tumour",
-    workers: _Workers = None,
-    as_json: _Json = False,
-) -> None:
-    """Export to a Hugging Face dataset.
-
-    Writes a Parquet file a case, a dataset card and Croissant metadata.
-    Repeat the command to go on after an interruption.
-    """
-    from downstream.export_huggingface import export_huggingface as export
-
-    _run(dataset, as_json, lambda opened, tell: export(opened, out, scheme, workers, tell))
+for layout, (painted, _, _) in _FOLDERS.items():
+    _add(layout, painted)
 
 
 def _run(dataset: Path, as_json: bool, export: "Callable[[Dataset, OnCase], ExportSummary]") -> None:

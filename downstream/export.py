@@ -16,7 +16,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,11 @@ from downstream.splits import Fold
 from manifests.case import Arrays, CaseRecord
 from manifests.dataset import Dataset
 from manifests.durable import replace
-from manifests.errors import InvalidValueError, LocationError, MissingDependencyError
+from manifests.errors import LocationError
 from manifests.identity import content_hash
 from manifests.schemes import Scheme
 
-__all__ = ["ExportSummary", "Job", "Layout", "OnCase", "accepted", "described", "require_package", "run", "write_json"]
+__all__ = ["ExportSummary", "Job", "Layout", "OnCase", "described", "run", "write_json"]
 
 _SCRATCH = "unfinished"
 _DESCRIPTION = {
@@ -141,34 +140,6 @@ class Job:
             "scheme": scheme.name if scheme else None,
             "labels": dict(scheme.labels) if scheme else {},
         }
-
-
-def accepted(dataset: Dataset, workers: int | None) -> tuple[CaseRecord, ...]:
-    """The cases to export, and a check of the number of threads.
-
-    Raises:
-        InvalidValueError: if there is no case, or not even one thread.
-    """
-    if workers is not None and workers < 1:
-        raise InvalidValueError("--workers", got=repr(workers), need="1 or more", do="Choose another.")
-    records = tuple(dataset.accepted())
-    if not records:
-        raise InvalidValueError(
-            str(dataset.root), got="no accepted case", need="at least one", do="Build it first: factory build."
-        )
-    return records
-
-
-def require_package(module: str, extra: str, why: str) -> None:
-    """Make sure that an optional package is there.
-
-    Raises:
-        MissingDependencyError: saying what to install.
-    """
-    if find_spec(module) is None:
-        raise MissingDependencyError(
-            module, got="no such package", need=f"it {why}", do=f"pip install 'ct-factory[{extra}]'"
-        )
 
 
 def described(dataset: Dataset, records: Sequence[CaseRecord], layout: Layout) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from jaxtyping import Int16, UInt8
 from downstream.dicom_codes import Segment, lesion_segment, segments
 from downstream.dicom_segmentation import check_segmentation, segmentation
 from downstream.dicom_series import Study, ct_images
-from downstream.export import ExportSummary, Job, Layout, OnCase, accepted, described, require_package, run, write_json
+from downstream.export import ExportSummary, Job, Layout, OnCase, described, run, write_json
+from downstream.export_inputs import accepted, require_package
 from downstream.pairs import painted, require_same_grid, require_simpleitk
 from downstream.splits import Fold
 from manifests.case import Arrays, CaseRecord

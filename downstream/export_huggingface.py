@@ -18,7 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from downstream.export import ExportSummary, Job, Layout, OnCase, accepted, run, write_json
+from downstream.export import ExportSummary, Job, Layout, OnCase, run, write_json
+from downstream.export_inputs import accepted
 from downstream.export_nifti import CASE_COLUMNS, case_row
 from downstream.pairs import painted, require_simpleitk, write_volumes
 from downstream.splits import Fold

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from downstream.export import ExportSummary, Job, Layout, OnCase, accepted, described, run, write_json
-from downstream.pairs import painted, require_simpleitk, write_volumes
-from downstream.splits import Fold, checked_folds, k_folds
+from downstream.export import ExportSummary, Job, Layout, OnCase, described, run, write_json
+from downstream.export_inputs import accepted, check_values
+from downstream.pairs import require_simpleitk, write_pair
+from downstream.splits import Fold, checked_folds
 from manifests.case import FACTORY_VERSION, Arrays, CaseRecord
 from manifests.dataset import Dataset
-from manifests.errors import InvalidValueError
 from manifests.schemes import Scheme, scheme
 
 __all__ = ["DATALIST", "MsdOptions", "export_msd"]
@@ -59,12 +59,8 @@ def export_msd(dataset: Dataset, out: Path, options: MsdOptions, on_case: OnCase
         ("--task", options.task, bool(re.fullmatch(r"(?!00)[0-9]{2}", options.task)), "two digits, 01 to 99"),
         ("--name", options.name, bool(re.fullmatch(r"[A-Za-z0-9]+", options.name)), "letters and digits"),
     )
-    for what, got, good, need in checks:
-        if not good:
-            raise InvalidValueError(what, got=repr(got), need=need, do="Choose another.")
-    records = accepted(dataset, options.workers)
-    if options.folds:
-        k_folds(records, {}, options.folds)  # raises where the groups do not allow it, before anything is written
+    check_values(checks)
+    records = accepted(dataset, options.workers, options.folds)
     require_simpleitk()
     layout = _Task(chosen, options, dataset, records)
     return run(Job(dataset, records, out / f"Task{options.task}_{options.name}", layout, options.workers), on_case)
@@ -84,10 +80,8 @@ class _Task(Layout):
         return f"imagesTr/{record.case_id}.nii.gz", f"labelsTr/{record.case_id}.nii.gz"
 
     def write(self, record: CaseRecord, arrays: Arrays, folder: Path) -> tuple[str, ...]:
-        label, classes = painted(record, arrays, self.scheme)
-        image_path, label_path = (folder / name for name in self.paths(record))
-        write_volumes(record.case_id, {image_path: arrays.ct, label_path: label}, arrays.grid)
-        return classes
+        image, label = (folder / name for name in self.paths(record))
+        return write_pair(record, arrays, self.scheme, image, label)
 
     def finish(self, folder: Path, classes: Mapping[str, tuple[str, ...]]) -> tuple[Fold, ...]:
         folds = checked_folds(self.records, classes, self.options.folds)

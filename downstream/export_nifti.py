@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from downstream.export import ExportSummary, Job, Layout, OnCase, accepted, described, run, write_json
+from downstream.export import ExportSummary, Job, Layout, OnCase, described, run, write_json
+from downstream.export_inputs import accepted
 from downstream.pairs import painted, require_simpleitk, write_volumes
 from downstream.splits import Fold
 from manifests.anatomy import structures

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from downstream.export import ExportSummary, Job, Layout, OnCase, accepted, described, run, write_json
+from downstream.export import ExportSummary, Job, Layout, OnCase, described, run, write_json
+from downstream.export_inputs import accepted, check_values
 from downstream.nnunet_layout import ENDING, IMAGES, LABELS, require_free_id, require_nnunet, verify_integrity
-from downstream.pairs import painted, require_simpleitk, write_volumes
-from downstream.splits import Fold, checked_folds, k_folds
+from downstream.pairs import require_simpleitk, write_pair
+from downstream.splits import Fold, checked_folds
 from manifests.case import Arrays, CaseRecord
 from manifests.dataset import Dataset
-from manifests.errors import InvalidValueError
 from manifests.schemes import Scheme, scheme
 
 __all__ = ["ExportOptions", "export"]
@@ -84,12 +84,8 @@ def _validated(dataset: Dataset, out: Path, options: ExportOptions) -> Job:
         ("--name", options.name, bool(re.fullmatch(r"[A-Za-z0-9_]+", options.name)), "letters, digits and _"),
         ("--scheme", options.scheme, chosen.consecutive, "labels 0, 1, 2, ... without gaps, as nnU-Net does"),
     )
-    for what, got, good, need in checks:
-        if not good:
-            raise InvalidValueError(what, got=repr(got), need=need, do="Choose another.")
-    records = accepted(dataset, options.workers)
-    if options.folds:
-        k_folds(records, {}, options.folds)  # raises where the groups do not allow it, before anything is written
+    check_values(checks)
+    records = accepted(dataset, options.workers, options.folds)
     require_simpleitk()
     if options.verify:
         require_nnunet("or pass --no-verify")
@@ -115,10 +111,8 @@ class _Raw(Layout):
         return f"{IMAGES}/{record.case_id}_0000{ENDING}", f"{LABELS}/{record.case_id}{ENDING}"
 
     def write(self, record: CaseRecord, arrays: Arrays, folder: Path) -> tuple[str, ...]:
-        label, classes = painted(record, arrays, self.scheme)
-        image_path, label_path = (folder / name for name in self.paths(record))
-        write_volumes(record.case_id, {image_path: arrays.ct, label_path: label}, arrays.grid)
-        return classes
+        image, label = (folder / name for name in self.paths(record))
+        return write_pair(record, arrays, self.scheme, image, label)
 
     def finish(self, folder: Path, classes: Mapping[str, tuple[str, ...]]) -> tuple[Fold, ...]:
         folds = checked_folds(self.records, classes, self.options.folds)

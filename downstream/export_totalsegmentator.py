@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from downstream.export import ExportSummary, Job, Layout, OnCase, accepted, described, run, write_json
+from downstream.export import ExportSummary, Job, Layout, OnCase, described, run, write_json
+from downstream.export_inputs import accepted
 from downstream.export_nifti import csv_text
 from downstream.pairs import painted, require_simpleitk, write_volumes
 from downstream.splits import Fold

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from downstream.alignment import align, summarise
+from downstream.alignment import align
+from downstream.alignment_summary import summarise
 from downstream.attributes import AttributeReader
 from downstream.faults import FAULTS, plant, require_fault
 from downstream.fidelity.comparison import FidelityOptions, Taking, chosen_cases, chosen_spacing_mm

@@ -1,9 +1,8 @@
 """A real nnU-Net on an exported dataset: plan, train one fold, segment its validation cases, score.
 
 The work runs in a process of its own (`python -m downstream.nnunet_job`), because nnU-Net
-starts worker processes, reads its folders from the environment and prints. The plan `nano`
-makes that possible on a CPU in minutes: nnU-Net's own U-Net, preprocessing, augmentation and
-sliding window, with 4 stages of 8 to 64 features.
+starts worker processes, reads its folders from the environment and prints. Fingerprint, planner, preprocessing and sliding
+window are nnU-Net's; network, patches and steps are those of `bench transfer`, so that a CPU does it in an hour.
 """
 
 import json
@@ -17,6 +16,8 @@ from downstream.ledger import writing
 from downstream.metrics import CaseScore, LabelSummary, mean_dice, summarise
 from downstream.nnunet_layout import require_nnunet
 from downstream.nnunet_process import environment, run_module
+from downstream.plain_json import plain
+from downstream.transfer_plans import transfer_plan
 from manifests.errors import (
     FileFormatError,
     InvalidValueError,
@@ -27,18 +28,11 @@ from manifests.errors import (
 __all__ = ["PLANS", "NnunetOptions", "NnunetResult", "run_nnunet"]
 
 PLANS: dict[str, dict[str, Any]] = {
-    "nano": {
-        "planner": "ExperimentPlanner",
-        "patch_size": [32, 48, 48],
-        "batch_size": 2,
-        "batch_dice": True,
-        "learning_rate": 2e-3,
-        "features_per_stage": [8, 16, 32, 64],
-    },
+    name: transfer_plan(name).to_json() | {"spacing_mm": None} for name in ("tiny", "nano", "full")
 }
-"""Plans by name: nnU-Net's planner, what is changed in its `3d_fullres` configuration, and the rate of learning."""
+"""Sizes of `bench transfer` by name, at the spacing that nnU-Net plans."""
 
-_DEVICES = ("cpu", "cuda", "mps")
+_DEVICES = ("cpu", "cuda")
 _JOB = "job.json"
 
 
@@ -49,22 +43,22 @@ class NnunetOptions:
     Attributes:
         plan: a key of `PLANS`.
         fold: which split of `splits_final.json`.
-        epochs, iterations: length of the training; an epoch is that many iterations.
+        iterations: training steps; None for the plan's.
         seed: of weights, patches and augmentation.
-        device: "cpu", "cuda" or "mps".
+        device: "cpu" or "cuda".
         workers: processes for preprocessing.
-        augmenters: processes for augmentation while training; 0 does it in turn with the
-            training and is what makes a run repeatable.
     """
 
     plan: str = "nano"
     fold: int = 0
-    epochs: int = 10
-    iterations: int = 50
+    iterations: int | None = None
     seed: int = 0
     device: str = "cpu"
     workers: int = 2
-    augmenters: int = 0
+
+    def size(self) -> dict[str, Any]:
+        """The plan as plain data, with the iterations asked for."""
+        return PLANS[self.plan] | ({"iterations": self.iterations} if self.iterations else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,7 @@ class NnunetResult:
             "cases": [asdict(row) for row in self.scores],
             "facts": self.facts,
         }
-        cleaned: dict[str, Any] = _without_nan(data)
+        cleaned: dict[str, Any] = plain(data)
         return cleaned
 
 
@@ -113,7 +107,7 @@ def run_nnunet(
         out: folder for preprocessed data, checkpoints, predictions, `log.txt` and `results.json`;
             new, or from an earlier call, which is then replaced.
         options: how to train.
-        on_progress: called with the stage ("prepare", "train", "predict"), what is done and the total.
+        on_progress: called with the stage ("plan", "prepare", "train", "predict"), what is done and the total.
 
     Raises:
         InputError: for a folder that is no such dataset, an unknown plan, fold or device, or an
@@ -125,7 +119,7 @@ def run_nnunet(
         for name in ("preprocessed", "results", "predictions"):
             shutil.rmtree(out / name, ignore_errors=True)
             (out / name).mkdir(parents=True)
-        job = {"folder": str(folder.resolve()), "plan": PLANS[options.plan], "options": asdict(options)}
+        job = {"folder": str(folder.resolve()), "plan": options.size(), "options": asdict(options)}
         (out / _JOB).write_text(json.dumps(job, indent=2) + "\n", encoding="utf-8")
     (out / "log.txt").unlink(missing_ok=True)
     variables = environment(folder.parent, out, options.workers)
@@ -146,8 +140,8 @@ def _validate(folder: Path, out: Path, options: NnunetOptions) -> None:
         raise UnknownNameError(
             "--device", got=repr(options.device), need=f"one of {', '.join(_DEVICES)}", do="Choose a device."
         )
-    for name, least in (("epochs", 1), ("iterations", 1), ("workers", 1), ("augmenters", 0), ("seed", 0)):
-        if (value := getattr(options, name)) < least:
+    for name, least in (("iterations", 1), ("workers", 1), ("seed", 0)):
+        if (value := getattr(options, name)) is not None and value < least:
             raise InvalidValueError(f"--{name}", got=str(value), need=f"{least} or more", do="Correct it.")
     folds = _folds(folder)
     if not 0 <= options.fold < folds:
@@ -177,11 +171,3 @@ def _folds(folder: Path) -> int:
 
 def _score(row: dict[str, Any]) -> CaseScore:
     return CaseScore(**(row | {"dice": float("nan") if row["dice"] is None else row["dice"]}))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value

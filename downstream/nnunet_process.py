@@ -108,6 +108,7 @@ def run_module(
                     on_progress(stage, int(done), int(total))
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)  # its worker processes, too
+            process.wait()
             raise
     if process.returncode:
         got = f"exit {process.returncode}: {last[:300]}"

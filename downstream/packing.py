@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from downstream.nnunet_checkpoint import CHECKPOINT, load_weights, read_checkpoint, read_json
+from downstream.nnunet_plan import PLANS_NAME
 from downstream.results import Results
 from downstream.segmenter_builtin import BuiltinConfig, builtin_network, write_builtin
 from downstream.transfer_scores import SYNTHETIC
@@ -67,7 +68,7 @@ def pack_transfer(run: Path, out: Path, name: str | None = None) -> BuiltinConfi
         )
     folder = run / "preprocessed" / Path(job["folder"]).name
     labels = read_json(folder / "dataset.json")["labels"]
-    config = _config(job, read_json(folder / "factoryPlans.json"), labels, name or job["options"]["scheme"])
+    config = _config(job, read_json(folder / f"{PLANS_NAME}.json"), labels, name or job["options"]["scheme"])
     config = config.model_copy(update=_reached(run, job, config.labels))
     network = builtin_network(config)
     checkpoint = _checkpoint(run)

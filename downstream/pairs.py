@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from downstream.export import require_package
+from downstream.export_inputs import require_package
 from manifests.case import Arrays, CaseRecord
 from manifests.errors import DefectError
 from manifests.geometry import Grid
 from manifests.nifti import write_nifti
 from manifests.schemes import Scheme, paint
 
-__all__ = ["check_volumes", "painted", "require_same_grid", "require_simpleitk", "write_volumes"]
+__all__ = ["check_volumes", "painted", "require_same_grid", "require_simpleitk", "write_pair", "write_volumes"]
 
 _POSITION_TOLERANCE_MM = 1e-3
 """NIfTI stores positions as float32: 3e-5 mm at half a metre, so this is generous and still exact to the eye."""
@@ -31,6 +31,17 @@ def painted(record: CaseRecord, arrays: Arrays, scheme: Scheme) -> tuple[UInt8[n
     label = paint(arrays.anatomy, arrays.lesions, record.lesions, scheme)
     values = set(np.flatnonzero(np.bincount(label.ravel())).tolist())
     return label, tuple(name for name, value in scheme.labels.items() if value and value in values)
+
+
+def write_pair(record: CaseRecord, arrays: Arrays, scheme: Scheme, image: Path, label: Path) -> tuple[str, ...]:
+    """Write the CT of a case and its labels as a scheme paints them; the names of the foreground labels that have voxels.
+
+    Raises:
+        DefectError, StorageError: as `write_volumes`.
+    """
+    values, names = painted(record, arrays, scheme)
+    write_volumes(record.case_id, {image: arrays.ct, label: values}, arrays.grid)
+    return names
 
 
 def write_volumes(case_id: str, volumes: Volumes, grid: Grid) -> None:

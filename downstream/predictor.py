@@ -1,9 +1,11 @@
 """nnU-Net's predictor for a trainer of ours whose training is finished: one set of weights, no mirroring."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-__all__ = ["predictor_of"]
+__all__ = ["continued", "predictor_of"]
 
 
 def predictor_of(trainer: Any) -> Any:
@@ -33,5 +35,22 @@ def predictor_of(trainer: Any) -> Any:
         type(trainer).__name__,
         None,
     )
+    slide = predictor.predict_sliding_window_return_logits
+    patch = trainer.configuration_manager.patch_size
+    predictor.predict_sliding_window_return_logits = partial(continued, slide, patch)
     torch.set_grad_enabled(False)
     return predictor
+
+
+def continued(slide: Callable[[Any], Any], patch: Sequence[int], image: Any) -> Any:
+    """Scores (labels, z, y, x) of an image (channels, z, y, x), which is continued by its border where a patch is larger.
+
+    nnU-Net would add zeros, the mean of the foreground: flat tissue, which our trainers never show.
+    """
+    from torch.nn.functional import pad
+
+    missing = [max(0, least - n) for least, n in zip(patch, image.shape[1:], strict=True)]
+    sides = [(add // 2, add - add // 2) for add in missing]
+    scores = slide(pad(image[None], [n for pair in sides[::-1] for n in pair], mode="replicate")[0])
+    core = (slice(before, before + n) for (before, _), n in zip(sides, image.shape[1:], strict=True))
+    return scores[:, *core]

@@ -5,7 +5,6 @@ on from the checkpoint, of `predict` with the first case that has no file.
 """
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,15 +14,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from downstream.nnunet_plan import CONFIGURATION, PLANS_NAME, Planning, make_plan
 from downstream.nnunet_process import end_with_parent, tell
 from downstream.predictor import predictor_of
 from downstream.whole_scan import ScanNetwork, segment_scan
 from manifests.dataset import Dataset
 from manifests.nifti import write_nifti
 
-__all__ = ["main", "plan_for"]
-
-_CONFIGURATION, _PLANS_NAME = "3d_fullres", "factoryPlans"
+__all__ = ["main"]
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,6 @@ class _Job:
     plan: dict[str, Any]
     options: dict[str, Any]
     targets: dict[str, dict[str, Any]]
-
-    @property
-    def number(self) -> int:
-        return int(self.folder.name[7:10])
 
     @property
     def preprocessed(self) -> Path:
@@ -56,10 +50,10 @@ class _Job:
 
         from downstream.trainers.nnUNetTrainerTransfer import nnUNetTrainerTransfer
 
-        plan = json.loads((self.preprocessed / f"{_PLANS_NAME}.json").read_text(encoding="utf-8"))
+        plan = json.loads((self.preprocessed / f"{PLANS_NAME}.json").read_text(encoding="utf-8"))
         dataset_json = json.loads((self.preprocessed / "dataset.json").read_text(encoding="utf-8"))
         plan["continue_training"] = False  # the trainer pops it
-        return nnUNetTrainerTransfer(plan, _CONFIGURATION, 0, dataset_json, torch.device(self.options["device"]))
+        return nnUNetTrainerTransfer(plan, CONFIGURATION, 0, dataset_json, torch.device(self.options["device"]))
 
 
 def main(out: Path, step: str) -> None:
@@ -69,68 +63,16 @@ def main(out: Path, step: str) -> None:
     {"prepare": _prepare, "train": _train, "predict": _predict}[step](job)
 
 
-def plan_for(plan: dict[str, Any], size: dict[str, Any], dials: dict[str, Any]) -> dict[str, Any]:
-    """Fit nnU-Net's plan to one of `downstream.transfer_plans`.
-
-    Resampling is nnU-Net's faster one (linear, in torch). Without `features` network, patch and batch stay nnU-Net's.
-
-    Args:
-        plan: as nnU-Net's planner wrote it.
-        size: a `TransferPlan` as plain data.
-        dials: of the trainer.
-    """
-    configuration = dict(plan["configurations"][_CONFIGURATION])
-    options = {"force_separate_z": False, "memefficient_seg_resampling": False}
-    configuration |= {
-        "data_identifier": f"{_PLANS_NAME}_{_CONFIGURATION}",
-        "resampling_fn_data": "resample_torch_fornnunet",
-        "resampling_fn_data_kwargs": {"is_seg": False, **options},
-        "resampling_fn_seg": "resample_torch_fornnunet",
-        "resampling_fn_seg_kwargs": {"is_seg": True, **options},
-        "batch_dice": True,
-    }
-    if size["features"]:
-        configuration |= {
-            "patch_size": list(size["patch_zyx"]),
-            "batch_size": size["batch"],
-            "folded": size["folded"],
-            "architecture": _network(configuration["architecture"], size),
-        }
-    configurations = {_CONFIGURATION: configuration}
-    return plan | {"plans_name": _PLANS_NAME, "configurations": configurations, "factory_training": dials}
-
-
-def _network(planned: dict[str, Any], size: dict[str, Any]) -> dict[str, Any]:
-    """nnU-Net's plain U-Net with channels and convolutions of our own; each resolution halves the one before."""
-    stages = len(size["features"])
-    changes = {
-        "n_stages": stages,
-        "features_per_stage": list(size["features"]),
-        "kernel_sizes": [[3, 3, 3]] * stages,
-        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-        "n_conv_per_stage": list(size["convolutions"]),
-        "n_conv_per_stage_decoder": list(size["convolutions"])[-2::-1],
-    }
-    return planned | {"arch_kwargs": dict(planned["arch_kwargs"]) | changes}
-
-
 def _prepare(job: _Job) -> None:
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess
 
-    os.environ.update(nnUNet_n_proc_DA="1")  # the planner takes it for a number of threads and fails on 0
     workers = job.options["workers"]
-    tell("prepare", 0, 3)
-    extract_fingerprints([job.number], num_processes=workers, check_dataset_integrity=False)
-    tell("prepare", 1, 3)
-    spacing = (job.plan["spacing_mm"],) * 3
-    name = plan_experiments([job.number], overwrite_target_spacing=spacing, overwrite_plans_name="nnUNetPlans")
-    plan = json.loads((job.preprocessed / f"{name}.json").read_text(encoding="utf-8"))
     dials = {key: job.plan[key] for key in ("iterations", "learning_rate", "optimiser")} | {"seed": job.options["seed"]}
-    text = json.dumps(plan_for(plan, job.plan, dials), indent=2)
-    (job.preprocessed / f"{_PLANS_NAME}.json").write_text(text, encoding="utf-8")
-    tell("prepare", 2, 3)
-    preprocess([job.number], _PLANS_NAME, configurations=[_CONFIGURATION], num_processes=[workers])
-    tell("prepare", 3, 3)
+    plan = make_plan(Planning(job.preprocessed, job.plan, workers), dials)
+    (job.preprocessed / f"{PLANS_NAME}.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
+    tell("prepare", 0, 1)
+    preprocess([int(job.folder.name[7:10])], PLANS_NAME, configurations=[CONFIGURATION], num_processes=[workers])
+    tell("prepare", 1, 1)
 
 
 def _train(job: _Job) -> None:

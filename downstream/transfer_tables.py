@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from downstream.ledger import writing
+from downstream.plain_json import plain
 from downstream.results import Results
 from downstream.stats import Interval, bootstrap_mean
 from downstream.transfer_scores import REAL, SYNTHETIC
@@ -65,7 +66,7 @@ class TransferResult:
             "cases": cases,
             "facts": self.facts,
         }
-        cleaned: dict[str, Any] = _without_nan(data)
+        cleaned: dict[str, Any] = plain(data)
         return cleaned
 
     def table(self) -> str:
@@ -148,11 +149,3 @@ def _interval(interval: Interval, digits: int = 3) -> str:
 
 def _number(value: float, digits: int = 3) -> str:
     return "" if isnan(value) else f"{value:.{digits}f}"
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and isnan(value) else value

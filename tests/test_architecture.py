@@ -18,13 +18,11 @@ OPTIONAL = {
     "factory/spread_ray.py",
     "downstream/classifier.py",
     "downstream/fidelity/networks.py",
-    "downstream/nnunet_job.py",
     "downstream/patches.py",
     "downstream/trainers/batches.py",
     "downstream/trainers/folded.py",
     "downstream/trainers/muon.py",
     "downstream/trainers/nnUNetTrainerArm.py",
-    "downstream/trainers/nnUNetTrainerFactory.py",
     "downstream/trainers/nnUNetTrainerTransfer.py",
 }
 """Modules that import an optional package at their top."""

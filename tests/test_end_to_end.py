@@ -11,7 +11,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from downstream.alignment import measure_tumours
+from downstream.tumours import measure_tumours
 from manifests.dataset import Dataset
 from manifests.identity import array_blake3
 from prompts.table import read_prompts

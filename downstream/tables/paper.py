@@ -13,7 +13,7 @@ def paper_tables(folders: Sequence[Path], *, paper_convention: bool = False) -> 
     """Fill the tables from the folders of finished runs; without any, the published figures stand alone.
 
     Args:
-        folders: of `factory bench usability`, `transfer`, `alignment`, `attributes` or `fidelity`.
+        folders: of `factory bench usability`, `transfer`, `alignment` or `fidelity`.
         paper_convention: take DSC and HD95 as the published code counts them (`surfaces.paper_scores`).
 
     Raises:

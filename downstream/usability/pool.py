@@ -11,10 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from downstream.nnunet_plan import CONFIGURATION, PLANS_NAME, Planning, make_plan
 from downstream.nnunet_process import tell
 from downstream.steps import Steps
-from downstream.transfer_job import plan_for
-from downstream.usability.work import CONFIGURATION, DIALS, PLANS_NAME, Job, pool_folder, pool_name
+from downstream.usability.work import DIALS, Job, pool_folder, pool_name
 from manifests.durable import replace
 from manifests.identity import content_hash
 from manifests.schemes import scheme
@@ -65,31 +65,13 @@ def _plan(job: Job, fold: int) -> None:
     pool_folder(job.out, fold).mkdir(parents=True, exist_ok=True)
     if steps.done("plan", key):
         return
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments
-
-    os.environ.update(nnUNet_n_proc_DA="1")  # the planner takes it for a number of threads and fails on 0
-    tell("plan", 0, 2)
     raw = job.out / "raw" / pool_name(fold)
     raw.mkdir(parents=True, exist_ok=True)
     replace(raw / "dataset.json", json.dumps(_dataset_json(job, fold)).encode())
-    extract_fingerprints([910 + fold], num_processes=job.options["workers"], check_dataset_integrity=False)
-    tell("plan", 1, 2)
-    spacing = (size["spacing_mm"],) * 3 if size["spacing_mm"] else None
-    name = plan_experiments([910 + fold], planner, overwrite_target_spacing=spacing, overwrite_plans_name="planned")
-    planned = json.loads((pool_folder(job.out, fold) / f"{name}.json").read_text(encoding="utf-8"))
-    plan = _resampled_fast(plan_for(planned, size, {}))
+    plan = make_plan(Planning(pool_folder(job.out, fold), size, job.options["workers"], planner), {})
+    plan.pop("factory_training")  # each training brings its own
     replace(pool_folder(job.out, fold) / f"{PLANS_NAME}.json", json.dumps(plan, indent=2).encode())
     steps.finish("plan", key)
-    tell("plan", 2, 2)
-
-
-def _resampled_fast(plan: dict[str, Any]) -> dict[str, Any]:
-    """Resample predictions as the images are: in torch."""
-    configuration = plan["configurations"][CONFIGURATION]
-    configuration["resampling_fn_probabilities"] = configuration["resampling_fn_data"]
-    configuration["resampling_fn_probabilities_kwargs"] = configuration["resampling_fn_data_kwargs"]
-    plan.pop("factory_training", None)
-    return plan
 
 
 def _dataset_json(job: Job, fold: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from downstream.comparisons import ALL, ArmMean, Contrast, arm_means, case_means, contrasts, with_all
 from downstream.ledger import writing
+from downstream.plain_json import plain
 from downstream.results import Results
 from downstream.usability.arms import REAL
 from downstream.usability.study import Study
@@ -50,7 +51,7 @@ class Report:
             "failed": self.study.failed,
             "facts": self.study.facts,
         }
-        cleaned: dict[str, Any] = _without_nan(data)
+        cleaned: dict[str, Any] = plain(data)
         return cleaned
 
     def table(self) -> str:
@@ -155,11 +156,3 @@ def _number(value: float, digits: int = 3) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and isnan(value) else value

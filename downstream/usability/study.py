@@ -13,6 +13,7 @@ from typing import Any
 
 from downstream.export_nnunet import ExportOptions, export
 from downstream.ledger import writing
+from downstream.nnunet_plan import CONFIGURATION, PLANS_NAME
 from downstream.nnunet_process import Progress, environment
 from downstream.results import Result, Results
 from downstream.steps import Steps, alone
@@ -22,7 +23,7 @@ from downstream.usability.inputs import Inputs, check_inputs
 from downstream.usability.options import UsabilityOptions
 from downstream.usability.plans import usability_plan
 from downstream.usability.pool import is_prepared
-from downstream.usability.work import PLANS_NAME, Job, pool_folder, training_folder
+from downstream.usability.work import Job, pool_folder, training_folder
 from manifests.dataset import Dataset
 from manifests.durable import replace
 from manifests.errors import LocationError, WorkerError
@@ -219,7 +220,7 @@ def _facts(job: Job, inputs: Inputs) -> dict[str, Any]:
         "plan_hashes": [content_hash(job.plan(fold)) for fold in range(len(job.data["folds"]))],
         "plans": [str(pool_folder(job.out, fold) / f"{PLANS_NAME}.json") for fold in range(len(job.data["folds"]))],
         "spacing_mm_zyx": [
-            job.plan(fold)["configurations"]["3d_fullres"]["spacing"] for fold in range(len(job.data["folds"]))
+            job.plan(fold)["configurations"][CONFIGURATION]["spacing"] for fold in range(len(job.data["folds"]))
         ],
         "protocols": [fold["protocol"] for fold in job.data["folds"]],
         "split_ids": [content_hash([split.train, split.test]) for split in inputs.splits],

@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from downstream.metrics import LabelledPair, score_labels, tidy
+from downstream.nnunet_plan import CONFIGURATION
 from downstream.nnunet_process import tell
 from downstream.predictor import predictor_of
 from downstream.results import Result, Results
 from downstream.steps import Steps
 from downstream.surfaces import paper_scores
-from downstream.usability.work import CONFIGURATION, Job, pool_folder, training_folder
+from downstream.usability.work import Job, pool_folder, training_folder
 from manifests.case import Arrays
 from manifests.dataset import Dataset
 from manifests.nifti import read_labels, write_nifti

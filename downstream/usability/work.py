@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from downstream.nnunet_plan import PLANS_NAME
 from manifests.identity import content_hash
 
-__all__ = ["CONFIGURATION", "DIALS", "PLANS_NAME", "Job", "pool_folder", "pool_name", "training_folder"]
+__all__ = ["DIALS", "Job", "pool_folder", "pool_name", "training_folder"]
 
-CONFIGURATION, PLANS_NAME = "3d_fullres", "factoryPlans"
 DIALS = ("iterations", "learning_rate", "optimiser")
 """Parts of a plan's size that the trainer takes; the others shape the network and the cases."""
 

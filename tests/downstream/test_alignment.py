@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from downstream.alignment import NONE, WRONG_SIDE, align, measure_tumours, summarise, tidy
+from downstream.alignment import NONE, align, tidy
+from downstream.alignment_summary import summarise
+from downstream.tumours import WRONG_SIDE, measure_tumours
 from manifests.anatomy import structure, table_hash
 from manifests.case import FACTORY_VERSION, Arrays, Attributes, CaseRecord, TumourAttributes
 from manifests.dataset import Dataset

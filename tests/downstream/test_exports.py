@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from downstream.export import require_package
 from downstream.export_huggingface import export_huggingface
+from downstream.export_inputs import require_package
 from downstream.export_msd import MsdOptions, export_msd
 from downstream.export_nifti import export_nifti
 from downstream.export_totalsegmentator import export_totalsegmentator, file_names

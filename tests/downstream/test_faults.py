@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from downstream.alignment import align, summarise
+from downstream.alignment import align
+from downstream.alignment_summary import summarise
 from downstream.cli import bench_app
 from downstream.fault_table import CLEAN, EXPECTED, Cell, FaultTable
 from downstream.faults import FAULTS, plant

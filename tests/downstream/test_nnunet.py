@@ -1,10 +1,9 @@
-"""nnU-Net on an export: the rewritten plan, refusals before hours are spent, and, slowly, a real training."""
+"""nnU-Net on an export: refusals before hours are spent, and, slowly, a real training."""
 
 import json
 import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,54 +11,10 @@ import pytest
 
 from downstream.export_nnunet import ExportOptions, export
 from downstream.metrics import CaseScore
-from downstream.nnunet import PLANS, NnunetOptions, NnunetResult, run_nnunet
-from downstream.nnunet_job import shrink_plan
+from downstream.nnunet import NnunetOptions, NnunetResult, run_nnunet
 from manifests.errors import InvalidValueError, LocationError, UnknownNameError, WorkerError
 
 KITS = ExportOptions(id="501", name="Boxes", scheme="kits", folds=2, workers=2, verify=False)
-
-
-def raw_plan():
-    architecture = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "arch_kwargs": {
-            "n_stages": 6,
-            "features_per_stage": [32, 64, 128, 256, 320, 320],
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": [[3, 3, 3]] * 6,
-            "strides": [[1, 1, 1]] + [[2, 2, 2]] * 5,
-            "n_conv_per_stage": [2] * 6,
-            "n_conv_per_stage_decoder": [2] * 5,
-            "conv_bias": True,
-            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-            "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-    }
-    fullres = {"patch_size": [128] * 3, "batch_size": 2, "spacing": [3.0, 3.0, 3.0], "architecture": architecture}
-    return {"plans_name": "nnUNetPlans", "configurations": {"2d": {}, "3d_fullres": fullres}}
-
-
-def test_the_nano_plan_is_a_network_that_segments_its_patch():
-    torch = pytest.importorskip("torch")
-    plans = pytest.importorskip("nnunetv2.utilities.get_network_from_plans")
-    before = raw_plan()
-    plan = shrink_plan(before, PLANS["nano"], {"epochs": 1})
-    assert before == raw_plan()
-    configuration = plan["configurations"]["3d_fullres"]
-    assert configuration["spacing"] == [3.0, 3.0, 3.0]
-    parts = configuration["architecture"]
-    network = plans.get_network_from_plans(
-        parts["network_class_name"], parts["arch_kwargs"], parts["_kw_requires_import"], 1, 3, deep_supervision=False
-    )
-    patch = tuple(configuration["patch_size"])
-    with torch.no_grad():
-        assert network(torch.zeros(1, 1, *patch)).shape == (1, 3, *patch)
-    assert sum(weight.numel() for weight in network.parameters()) < 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -69,9 +24,8 @@ def test_the_nano_plan_is_a_network_that_segments_its_patch():
         ({"device": "tpu"}, UnknownNameError),
         ({"fold": 2}, InvalidValueError),
         ({"fold": -1}, InvalidValueError),
-        ({"epochs": 0}, InvalidValueError),
         ({"iterations": 0}, InvalidValueError),
-        ({"augmenters": -1}, InvalidValueError),
+        ({"seed": -1}, InvalidValueError),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_written(box_dataset, tmp_path, changes, error):
@@ -111,7 +65,7 @@ def test_results_say_null_where_nothing_is_defined():
 
 
 @pytest.mark.slow
-def test_an_interruption_ends_every_process_of_the_job(box_dataset, tmp_path):
+def test_an_interruption_ends_every_process_of_the_job(box_dataset, tmp_path, workers_end):
     folder = export(box_dataset(4), tmp_path / "raw", KITS).folder
 
     def stop(stage, done, total):
@@ -119,9 +73,7 @@ def test_an_interruption_ends_every_process_of_the_job(box_dataset, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run_nnunet(folder, tmp_path / "out", NnunetOptions(), stop)
-    time.sleep(1)
-    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
-    assert not [command for command in commands if str(tmp_path).encode() in command]
+    assert workers_end(tmp_path)
 
 
 @pytest.mark.slow
@@ -130,7 +82,7 @@ def test_a_real_nnunet_segments_the_cases_that_were_held_out(box_dataset, tmp_pa
     folder = export(box_dataset(6), tmp_path / "raw", KITS).folder
     command = [
         *(sys.executable, "-m", "factory.cli", "bench", "nnunet", str(folder)),
-        *("--out", str(tmp_path / "run"), "--epochs", "4", "--iterations", "50", "--json"),
+        *("--out", str(tmp_path / "run"), "--plan", "tiny", "--iterations", "200", "--workers", "1", "--json"),
     ]
     run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     result = json.loads(run.stdout)
@@ -139,6 +91,6 @@ def test_a_real_nnunet_segments_the_cases_that_were_held_out(box_dataset, tmp_pa
     assert result["facts"]["train"] == split["train"]
     labels = {row["label"]: row for row in result["labels"]}
     assert labels["kidney"]["dice_mean"] > 0.8
-    assert labels["cyst"]["absent"] == len(split["val"])
+    assert labels["cyst"]["absent"] + labels["cyst"]["false_alarms"] == len(split["val"]), "no case has one"
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == result
     assert np.isfinite(result["mean_dice"])

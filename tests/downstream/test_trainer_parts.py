@@ -3,6 +3,7 @@
 import pytest
 
 torch = pytest.importorskip("torch")
+from downstream.predictor import continued  # noqa: E402
 from downstream.trainers.batches import Batches, Case  # noqa: E402
 from downstream.trainers.folded import FOLD, Folded, fold, unfold  # noqa: E402
 from downstream.trainers.muon import Muon, orthogonal  # noqa: E402
@@ -92,3 +93,17 @@ def test_shares_of_labels_are_counted_over_all_cases():
 
     batches = Batches([case(1, 16), case(2, 8)], (4, 4, 4), 1, 0, torch.device("cpu"))
     assert batches.frequencies(4).tolist() == pytest.approx([104 / 128, 16 / 128, 8 / 128, 1e-6])
+
+
+def test_an_image_smaller_than_a_patch_is_continued_by_its_border():
+    seen = []
+
+    def slide(image):
+        seen.append(image)
+        return torch.cat([image, 2 * image])
+
+    image = torch.arange(24.0).reshape(1, 2, 3, 4)
+    torch.testing.assert_close(continued(slide, (4, 3, 7), image), torch.cat([image, 2 * image]))
+    assert seen[0].shape == (1, 4, 3, 7)
+    assert set(seen[0].unique().tolist()) == set(range(24)), "no value that the image has not"
+    torch.testing.assert_close(seen[0][0, 0, :, 1:5], image[0, 0])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from downstream.nnunet_plan import plan_for
 from downstream.nnunet_process import environment
 from downstream.results import Result, Results
 from downstream.steps import alone
@@ -19,7 +20,6 @@ from downstream.transfer import TransferOptions, check_target, check_work_folder
 from downstream.transfer import parse_exclusions as parse
 from downstream.transfer_costs import transfer_costs
 from downstream.transfer_figures import slice_dice
-from downstream.transfer_job import plan_for
 from downstream.transfer_plans import PLANS
 from downstream.transfer_scores import REAL, SYNTHETIC, Scoring, score_arms
 from downstream.transfer_tables import rows_of

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import downstream.usability.study as study_module
+from downstream.nnunet_plan import PLANS_NAME
 from downstream.results import Result, Results
 from downstream.steps import Steps
 from downstream.tables.paper import paper_tables
@@ -27,7 +28,7 @@ from downstream.usability.plans import PLANS
 from downstream.usability.pool import PRODUCTS, missing_cases, plan_key
 from downstream.usability.report import write_report
 from downstream.usability.study import check_work_folder, study
-from downstream.usability.work import PLANS_NAME, Job, pool_folder, training_folder
+from downstream.usability.work import Job, pool_folder, training_folder
 from manifests.errors import InputError, InvalidValueError, LocationError, UnknownNameError, WorkerError
 
 ROOT = Path(__file__).parents[2]

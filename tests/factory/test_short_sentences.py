@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from downstream.alignment import measure_tumours
+from downstream.tumours import measure_tumours
 from factory.cli import main
 from manifests.anatomy import structure
 from manifests.dataset import Dataset
