@@ -79,6 +79,7 @@ def test_cases_without_a_wanted_label_give_patches_too(box_dataset):
 
 @pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine with one core
 def test_workers_read_the_same_patches(box_dataset, start_method):
     patches = PatchDataset(box_dataset(3), KITS)
     alone = list(patches)  # the parent has decoded and cached before it forks
