@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from downstream.organs import absent_agrees, sex_agrees, shown_structures
 from downstream.results import Result
 from downstream.tumours import MeasuredTumour, measure_tumours
 from manifests.anatomy import structures
@@ -52,6 +53,10 @@ class CaseAlignment:
         pairings: one per tumour asked for, then one per tumour that nobody asked for.
         asked, measured: number of tumours.
         sex, phase: of the case, drawn or else asked.
+        sex_agrees: whether the organs of the sex asked for are there and no others; None where none was asked or the scan
+            shows no pelvis.
+        absent_agrees: whether all organs asked absent are; None where none was.
+        passed: whether the gate had no reason against it.
     """
 
     case_id: str
@@ -63,6 +68,19 @@ class CaseAlignment:
     measured: int
     sex: str | None = None
     phase: str | None = None
+    sex_agrees: bool | None = None
+    absent_agrees: bool | None = None
+    passed: bool = True
+
+    @property
+    def present(self) -> bool | None:
+        """Whether there is any tumour where one was asked for; None where none was."""
+        return self.measured > 0 if self.asked else None
+
+    @property
+    def near(self) -> bool:
+        """Whether the number of tumours is within one of that asked for."""
+        return abs(self.measured - self.asked) <= 1
 
     @property
     def size_error_mm(self) -> tuple[float, ...]:
@@ -86,7 +104,8 @@ def align(dataset: Dataset) -> Iterator[CaseAlignment]:
             do="Give a dataset that `factory build` made.",
         )
     for record in records:
-        yield _compare(record, measure_tumours(dataset.read(record.case_id)))
+        arrays = dataset.read(record.case_id)
+        yield _compare(record, measure_tumours(arrays), shown_structures(arrays))
 
 
 def tidy(cases: Sequence[CaseAlignment], arm: str) -> list[Result]:
@@ -98,9 +117,13 @@ def tidy(cases: Sequence[CaseAlignment], arm: str) -> list[Result]:
             "organ_agrees": float(case.organ),
             "site_agrees": float(case.site),
             "count_agrees": float(case.count),
+            "count_near": float(case.near),
+            "present": _number(case.present),
             "position": float(np.mean(at_site)) if at_site else float("nan"),
             "size_error_mm": float(np.mean(case.size_error_mm)) if case.size_error_mm else float("nan"),
         }
+        whole = {"sex_agrees": case.sex_agrees, "absent_agrees": case.absent_agrees, "passed_gate": case.passed}
+        rows += [Result(case.case_id, "", metric, _number(value), arm) for metric, value in whole.items()]
         rows += [Result(case.case_id, "tumour", metric, value, arm) for metric, value in values.items()]
         by_organ: dict[str, list[bool]] = {}
         for pair in case.pairings:
@@ -110,13 +133,17 @@ def tidy(cases: Sequence[CaseAlignment], arm: str) -> list[Result]:
     return rows
 
 
+def _number(value: bool | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
 def _organ(pair: Pairing) -> str:
     """Organ of a tumour asked for; of the lungs, the one of the two."""
     sides = {entry.name: entry.side for entry in structures()} if pair.organ == "lung" else {}
     return f"{pair.organ}_{side}" if (side := sides.get(pair.asked)) else pair.organ
 
 
-def _compare(record: CaseRecord, measured: tuple[MeasuredTumour, ...]) -> CaseAlignment:
+def _compare(record: CaseRecord, measured: tuple[MeasuredTumour, ...], shown: frozenset[str]) -> CaseAlignment:
     asked = record.drawn.tumours
     measured = _without_spread(record, measured)
     want, have = Counter[str](), Counter(tumour.site for tumour in measured)
@@ -132,6 +159,9 @@ def _compare(record: CaseRecord, measured: tuple[MeasuredTumour, ...]) -> CaseAl
         measured=len(measured),
         sex=record.drawn.sex or record.requested.sex,
         phase=record.drawn.contrast_phase or record.requested.contrast_phase,
+        sex_agrees=sex_agrees(record, shown),
+        absent_agrees=absent_agrees(record, shown),
+        passed=not record.reasons,
     )
 
 

@@ -55,6 +55,9 @@ class AlignmentSummary:
         cases, tumours: number of cases and of tumours asked for.
         organ, site, count: fractions of cases that agree.
         position: fraction of the tumours asked for that are at their site.
+        present, near: fractions of cases with any tumour where one was asked for, and with a number within one.
+        sex, absent: fractions of cases that show the sex asked for, and lack the organs asked absent.
+        passed: fraction of cases that the gate had no reason against.
         size_error_mm: mean with a bootstrap interval over cases.
         size_error_abs_p95_mm: what 95 % of the errors stay below; NaN for none.
         matrix: of positions.
@@ -68,6 +71,11 @@ class AlignmentSummary:
     site: Rate
     count: Rate
     position: Rate
+    present: Rate
+    near: Rate
+    sex: Rate
+    absent: Rate
+    passed: Rate
     size_error_mm: Interval
     size_error_abs_p95_mm: float
     matrix: PositionMatrix
@@ -86,6 +94,11 @@ def summarise(cases: Sequence[CaseAlignment], *, seed: int = 0) -> AlignmentSumm
         site=_rate([case.site for case in cases]),
         count=_rate([case.count for case in cases]),
         position=everything.position,
+        present=_rate([case.present for case in cases if case.present is not None]),
+        near=_rate([case.near for case in cases]),
+        sex=_rate([case.sex_agrees for case in cases if case.sex_agrees is not None]),
+        absent=_rate([case.absent_agrees for case in cases if case.absent_agrees is not None]),
+        passed=_rate([case.passed for case in cases]),
         size_error_mm=everything.size_error_mm,
         size_error_abs_p95_mm=float(np.quantile(np.abs(errors), 0.95)) if len(errors) else float("nan"),
         matrix=_matrix(cases),

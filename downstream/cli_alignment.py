@@ -132,9 +132,14 @@ def _mask_prompt_text(summary: "AlignmentSummary") -> list[str]:
         "site": summary.site,
         "count": summary.count,
         "position of a tumour": summary.position,
+        "any tumour, if asked": summary.present,
+        "count within one": summary.near,
+        "sex": summary.sex,
+        "organs asked absent": summary.absent,
+        "passed the gate": summary.passed,
     }
     lines = [f"masks and prompts: {summary.cases} cases, {summary.tumours} tumours asked for"]
-    lines += [f"  {name:21} {_rate(rate)}" for name, rate in rates.items()]
+    lines += [f"  {name:21} {_rate(rate)}" for name, rate in rates.items() if rate.n]
     lines.append(
         f"  size error            {_interval(summary.size_error_mm, '+.1f')} mm,"
         f" 95 % within {summary.size_error_abs_p95_mm:.1f} mm"

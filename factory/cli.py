@@ -67,6 +67,7 @@ def build_command(  # one parameter per option
     address: Annotated[str | None, typer.Option(help="Ray cluster.", rich_help_panel=_EXECUTION)] = None,
     gpus_per_worker: Annotated[float, typer.Option(help="GPUs of each worker.", rich_help_panel=_EXECUTION)] = 0.0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cases again.")] = False,
+    ungated: Annotated[bool, typer.Option("--ungated", help="Keep what the gate refuses, to judge an engine.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Build a dataset, or resume or extend one.
@@ -89,6 +90,7 @@ def build_command(  # one parameter per option
         seed=seed,
         candidates=candidates,
         randomise=randomise,
+        ungated=ungated,
         retry_failed=retry_failed,
         workers=WorkerConfig(
             count=workers,

@@ -134,6 +134,7 @@ class BuildConfig:
         seed: run seed; another seed gives another dataset.
         candidates: drawings allowed for one case until one is accepted.
         randomise: 0 = the variety of patients and scanners, 1 = far beyond it, for training; in between, in between.
+        ungated: keep what the gate refuses, with its reasons, to judge an engine by all that it draws.
         retry_failed: give cases another chance that earlier runs set aside as failed.
         workers: who does the work.
     """
@@ -147,6 +148,7 @@ class BuildConfig:
     seed: int = 0
     candidates: int = 5
     randomise: float = 0.0
+    ungated: bool = False
     retry_failed: bool = False
     workers: WorkerConfig = field(default_factory=WorkerConfig)
 

@@ -4,7 +4,8 @@
 never volumes. An executor takes jobs from an agenda and yields outcomes; the one here works
 in this process, `factory.executor_ray` in many. What follows holds for both:
 
-- A drawing that the gate refuses is committed as "rejected".
+- A drawing that the gate refuses is committed as "rejected"; where the dataset's spec says that the gate is not
+  enforced, as "accepted" with the gate's reasons.
 - An error of an engine is deterministic: the case is committed as "failed" and not repeated.
 - `WorkerError` and running out of memory may pass: the case is tried again, at most
   `max_attempts` times, then committed as "failed".
@@ -172,6 +173,8 @@ def make_case(job: Job, dataset: Dataset, models: Models, *, attempt: int = 1) -
     base = _blank_record(job, dataset).model_copy(update={"worker": worker, "attempt": attempt})
     try:
         arrays, found = _produce(job, models, watch)
+        if not dataset.spec.gate.get("enforced", True):
+            found["status"] = "accepted"
     except (RetryError, MemoryError):
         raise
     except Exception as error:  # whatever an engine raises becomes a row with its reason

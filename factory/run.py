@@ -145,7 +145,7 @@ def plan_spec(config: BuildConfig, models: Models) -> tuple[Plan, DatasetSpec]:
         run_seed=config.seed,
         randomise=config.randomise,
         prompts={**prompts.origin, **completion},
-        gate=dict(models.gate),
+        gate={**models.gate, "enforced": False} if config.ungated else dict(models.gate),
     )
     return Plan(prompts, config.preset, making), spec
 

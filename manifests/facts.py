@@ -178,7 +178,9 @@ def limits(spec: DatasetSpec) -> tuple[str, ...]:
             "Where a source's tumour label hides the organ, the nearest structure of that organ is assumed under it.",
             "CT values are clipped to -1024 to 3071 HU.",
         )
+    refused = ("The quality gate was not enforced: delivered cases may have `reasons` against them.",)
     return (
+        *(() if spec.gate.get("enforced", True) else refused),
         "Appearance is that of the engines named above, not of a scanner; measure the domain gap before relying on it.",
         "Attributes follow the prompts and the distribution they were drawn from, with all their biases.",
         "Stages (T, N, M) are labels of the prompt; only number, site and size of tumours are drawn and measured.",

@@ -18,7 +18,7 @@ __all__ = ["FeatureGenerator", "FeatureGeneratorSize"]
 
 @dataclass(frozen=True, slots=True)
 class FeatureGeneratorSize:
-    """How large the generator is; `mask_width` channels of encoded masks join the latents."""
+    """How large the generator is; `mask_width` channels of encoded masks join the latents, 0 leaves the masks out."""
 
     unet: UNetSize = field(default_factory=UNetSize)
     text: TextSize = field(default_factory=TextSize)
@@ -40,7 +40,8 @@ class FeatureGenerator(nn.Module):
         super().__init__()
         channels, halvings = latents
         width = size.unet.width
-        self.masks = MaskEncoder(classes, size.mask_width, halvings)
+        self.factor = 2**halvings
+        self.masks = MaskEncoder(classes, size.mask_width, halvings) if size.mask_width else None
         self.conditioner = Conditioner(
             encoder, size.injection, 4 * width, (len(size.unet.multipliers), size.unet.attention)
         )
@@ -49,7 +50,10 @@ class FeatureGenerator(nn.Module):
     def encode_masks(
         self, anatomy: Int64[Tensor, "b z y x"], lesions: Int64[Tensor, "b z y x"]
     ) -> Float[Tensor, "b m zl yl xl"]:
-        """Features of the masks at the resolution of the latents; a sampler needs them once."""
+        """Features of the masks at the resolution of the latents, none without masks; a sampler needs them once."""
+        if self.masks is None:
+            b, *sides = anatomy.shape
+            return self.conditioner.mix[0].weight.new_empty(b, 0, *(count // self.factor for count in sides))
         return self.masks(anatomy, lesions)
 
     def forward(

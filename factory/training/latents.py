@@ -128,7 +128,8 @@ class LatentsStage(Stage):
             padded(torch.from_numpy(labels).long(), self._factor)
             for labels in (self._classes[example.anatomy], example.lesions)
         )
-        return _Case(latents, anatomy, lesions, example.grid, text, bool(random.random() >= UNTOLD), seed)
+        told = self.config.reads_text and bool(random.random() >= UNTOLD)
+        return _Case(latents, anatomy, lesions, example.grid, text, told, seed)
 
     def collate(self, examples: Sequence[_Case]) -> list[_Case]:
         """Cases of different shapes stay apart."""
@@ -147,7 +148,7 @@ class LatentsStage(Stage):
         view = replace(view, spacing_mm=view.spacing_mm.to(self._device), extent_mm=view.extent_mm.to(self._device))
         keep = torch.tensor([case.told], device=self._device)
         condition = Condition(self._told([case.text]).to(self._device), keep, view)
-        masks = self.network.masks(case.anatomy[None].to(self._device), case.lesions[None].to(self._device))
+        masks = self.network.encode_masks(case.anatomy[None].to(self._device), case.lesions[None].to(self._device))
         predicted = self.network(self._process.noised(x0, e, t), t, masks, condition)
         return ((predicted.float() - self._process.target(x0, e, t)) ** 2).mean()
 
@@ -155,7 +156,8 @@ class LatentsStage(Stage):
         """Loss of held-out cases at fixed noise, and CTs drawn for the masks of a few beside the originals."""
         pairs = self._latents.cases.held_out[:_SCORED]
         with torch.inference_mode():
-            cases = [replace(self._case(pair, item_seed(1, number)), told=True) for number, pair in enumerate(pairs)]
+            told = self.config.reads_text
+            cases = [replace(self._case(pair, item_seed(1, number)), told=told) for number, pair in enumerate(pairs)]
             loss = float(np.mean([float(self._loss(case)) for case in cases]))
         rows = []
         for number, pair in enumerate(pairs[:_PICTURED]):

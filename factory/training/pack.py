@@ -1,14 +1,16 @@
 """Runs to one folder of weights: averaged weights as safetensors, their configs, and a model card."""
 
 import json
+import math
 import os
 import shutil
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factory.engines.guidegen.config import LatentsConfig
+from factory.engines.guidegen.config import Config, LatentsConfig
 from factory.engines.guidegen.weights import PACKAGE_FILE, PACKAGE_FORMAT
 from factory.training.checkpoint import write_bytes
 from factory.training.runs import Trained, trained
@@ -16,11 +18,36 @@ from manifests.case import FACTORY_VERSION
 from manifests.durable import TEMPORARY
 from manifests.errors import InvalidValueError, LocationError, StorageError
 
-__all__ = ["pack"]
+__all__ = ["Sampling", "pack"]
 
 
-def pack(runs: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Write the weights of up to three runs, one of each stage, to a new folder.
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the packed weights are drawn from: steps of the samplers and scale of guidance; None leaves a config's own."""
+
+    steps: int | None = None
+    guidance: float | None = None
+
+    def of(self, config: Config) -> Config:
+        """A config with these, where it has such fields.
+
+        Raises:
+            InvalidValueError: if there are more steps than the diffusion has, or guidance is no number.
+        """
+        if not hasattr(config, "sample_steps"):
+            return config
+        if self.steps is not None and not 1 <= self.steps <= config.steps:
+            raise InvalidValueError(
+                "--sample-steps", got=str(self.steps), need=f"1 to {config.steps}, the T of the run", do="Correct it."
+            )
+        if self.guidance is not None and not math.isfinite(self.guidance):
+            raise InvalidValueError("--guidance", got=str(self.guidance), need="a number", do="Correct it.")
+        said = {"sample_steps": self.steps, "guidance": self.guidance}
+        return config.model_copy(update={name: value for name, value in said.items() if value is not None})
+
+
+def pack(runs: Sequence[Path], out: Path, sampling: Sampling = Sampling()) -> dict[str, Any]:
+    """Write the weights of some runs, at most one of each stage, to a new folder.
 
     The folder appears whole or not at all.
 
@@ -29,7 +56,7 @@ def pack(runs: Sequence[Path], out: Path) -> dict[str, Any]:
 
     Raises:
         LocationError: if a run is none or has no checkpoint, or `out` exists.
-        InvalidValueError: if two runs are of one stage, or latents are of another autoencoder.
+        InvalidValueError: if two runs are of one stage, latents are of another autoencoder, or `sampling` does not fit.
         StorageError: if the disk is full or fails.
     """
     if out.exists():
@@ -42,7 +69,7 @@ def pack(runs: Sequence[Path], out: Path) -> dict[str, Any]:
             raise InvalidValueError(
                 f"run {run}", got=f"a second run of stage {name}", need="one of each stage", do="Leave one out."
             )
-        stages[name] = found
+        stages[name] = replace(found, config=sampling.of(found.config))
     _require_partners(stages)
     content = {
         "format": PACKAGE_FORMAT,

@@ -70,7 +70,8 @@ def begin(out: Path, config: Config, recipe: Recipe) -> None:
         write_bytes(path, json.dumps(asked, indent=1).encode())
         return
     there = _read(path)
-    changed = [name for name in asked["config"] if there["config"].get(name) != asked["config"][name]]
+    known = {name: field.default for name, field in type(config).model_fields.items()}  # of fields newer than the run
+    changed = [name for name, value in asked["config"].items() if there["config"].get(name, known.get(name)) != value]
     changed += [
         name for name in asked["recipe"] if name not in _FREE and there["recipe"].get(name) != asked["recipe"][name]
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,7 +27,15 @@ from factory.training.texts import corpus, prompt_of
 from manifests.anatomy import group, structure, table_hash
 from manifests.errors import UnknownNameError
 
-__all__ = ["Start", "start_autoencoder", "start_latents", "start_masks", "start_slices"]
+__all__ = [
+    "LatentsChoice",
+    "Start",
+    "TextChoice",
+    "start_autoencoder",
+    "start_latents",
+    "start_masks",
+    "start_slices",
+]
 
 UNDIVIDED = {"vertebrae": "vertebral_column", "rib": "ribs"}
 
@@ -35,24 +43,46 @@ Start = Callable[[Team], tuple[Stage, Config]]
 """Builds the stage on a team's device; weights are drawn from the recipe's seed."""
 
 
+@dataclass(frozen=True, slots=True)
+class TextChoice:
+    """How a diffused stage reads and diffuses.
+
+    Attributes:
+        encoder: folder of a frozen encoder; None trains one with the stage.
+        injection: whether text is injected by learned queries.
+        steps: T.
+    """
+
+    encoder: Path | None = None
+    injection: bool = True
+    steps: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LatentsChoice:
+    """What stage III is made of: the autoencoder's run, its own run, and what it is told."""
+
+    coder: Path
+    out: Path
+    text: TextChoice = TextChoice()
+    prediction: str = "v"
+    reads_masks: bool = True
+    reads_text: bool = True
+
+
 def start_masks(
-    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[float | None, Path | None, bool]
+    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[float | None, TextChoice]
 ) -> Start:
-    """Stage I; `said` is spacing in mm, folder of a frozen encoder, and whether text is injected.
+    """Stage I; `said` is spacing in mm, and how it reads.
 
     Vertebrae count as one class and ribs as one: no prompt speaks of a single one, and 47 classes
     fewer are 47 channels fewer at every voxel.
     """
-    spacing_mm, encoder, injection = said
+    spacing_mm, choice = said
 
     def start(team: Team) -> tuple[Stage, Config]:
         cases = Cases(data, spacing_mm or preset.spacing_mm, recipe.held_out, with_ct=False)
-        config = MasksConfig(
-            **_merged(_shared(cases)),
-            words=() if encoder else _words(cases, recipe.seed),
-            encoder=encoder.resolve() if encoder else None,
-            size=_injected(preset.size, injection),
-        )
+        config = MasksConfig(**_merged(_shared(cases)), **_diffused(MasksConfig, choice, cases, preset, recipe))
         with _seeded(recipe.seed):
             return MasksStage(config, cases, team.device), config
 
@@ -76,18 +106,18 @@ def start_autoencoder(
     return start
 
 
-def start_latents(
-    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[Path, Path, Path | None, bool, str]
-) -> Start:
-    """Stage III; `said` is the autoencoder's run, the own run, encoder, injection and prediction."""
-    coder, out, encoder, injection, prediction = said
-    _require("--prediction", prediction, get_args(Prediction))
+def start_latents(data: Sequence[Path], preset: StagePreset, recipe: Recipe, choice: LatentsChoice) -> Start:
+    """Stage III."""
+    _require("--prediction", choice.prediction, get_args(Prediction))
+    if not choice.reads_masks:
+        preset = replace(preset, size=replace(preset.size, mask_width=0))
 
     def start(team: Team) -> tuple[Stage, Config]:
-        found = trained(coder, "autoencoder")
+        found = trained(choice.coder, "autoencoder")
         assert isinstance(found.config, AutoencoderConfig)
         cases = Cases(data, found.config.spacing_mm, recipe.held_out, with_ct=True)
-        latents = Latents(cases, found, out.with_name(f"{out.name}-latents"), team.device)
+        kept = choice.out.with_name(f"{choice.out.name}-latents")
+        latents = Latents(cases, found, kept, team.device)
         if not team.leads:
             team.wait()
         mean, sd = latents.prepare()
@@ -95,10 +125,9 @@ def start_latents(
             team.wait()
         config = LatentsConfig(
             **_shared(cases),
-            words=() if encoder else _words(cases, recipe.seed),
-            encoder=encoder.resolve() if encoder else None,
-            size=_injected(preset.size, injection),
-            prediction=prediction,  # type: ignore[arg-type]  # checked above
+            **_diffused(LatentsConfig, choice.text, cases, preset, recipe),
+            prediction=choice.prediction,  # type: ignore[arg-type]  # checked above
+            reads_text=choice.reads_text,
             latent_channels=found.config.size.latent_channels,
             halvings=len(found.config.size.multipliers) - 1,
             autoencoder_sha256=found.sha256,
@@ -112,19 +141,17 @@ def start_latents(
 
 
 def start_slices(
-    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[float | None, Path | None, bool, str]
+    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[float | None, TextChoice, str]
 ) -> Start:
-    """The slice-by-slice generator; `said` is spacing in mm, encoder, injection and prediction."""
-    spacing_mm, encoder, injection, prediction = said
+    """The slice-by-slice generator; `said` is spacing in mm, how it reads, and prediction."""
+    spacing_mm, choice, prediction = said
     _require("--prediction", prediction, get_args(Prediction))
 
     def start(team: Team) -> tuple[Stage, Config]:
         cases = Cases(data, spacing_mm or preset.spacing_mm, recipe.held_out, with_ct=True)
         config = SlicesConfig(
             **_shared(cases),
-            words=() if encoder else _words(cases, recipe.seed),
-            encoder=encoder.resolve() if encoder else None,
-            size=_injected(preset.size, injection),
+            **_diffused(SlicesConfig, choice, cases, preset, recipe),
             prediction=prediction,  # type: ignore[arg-type]  # checked above
         )
         with _seeded(recipe.seed):
@@ -154,12 +181,22 @@ def _merged(shared: dict[str, Any]) -> dict[str, Any]:
     return shared | {"anatomy_ids": tuple(sorted(ids)), "merged": merged}
 
 
+def _diffused(
+    kind: type[Config], choice: TextChoice, cases: Cases, preset: StagePreset, recipe: Recipe
+) -> dict[str, Any]:
+    """Fields of a config of a stage that reads text and diffuses."""
+    encoder, size = choice.encoder, preset.size
+    return {
+        "words": () if encoder else _words(cases, recipe.seed),
+        "encoder": encoder.resolve() if encoder else None,
+        "size": size if choice.injection else replace(size, injection=InjectionSize(queries=0)),
+        "steps": choice.steps,
+        "sample_steps": min(choice.steps, kind.model_fields["sample_steps"].default),
+    }
+
+
 def _words(cases: Cases, seed: int) -> tuple[str, ...]:
     return vocabulary(corpus(map(prompt_of, cases.records), np.random.default_rng([seed, 1])))
-
-
-def _injected(size: Any, injection: bool) -> Any:
-    return size if injection else replace(size, injection=InjectionSize(queries=0))
 
 
 def _require(option: str, got: str, known: Sequence[str]) -> None:

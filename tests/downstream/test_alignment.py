@@ -7,6 +7,7 @@ import pytest
 
 from downstream.alignment import NONE, align, tidy
 from downstream.alignment_summary import summarise
+from downstream.organs import absent_agrees, sex_agrees, shown_structures
 from downstream.tumours import WRONG_SIDE, measure_tumours
 from manifests.anatomy import structure, table_hash
 from manifests.case import FACTORY_VERSION, Arrays, Attributes, CaseRecord, TumourAttributes
@@ -120,6 +121,23 @@ def test_summary_counts_and_bounds(dataset: Dataset) -> None:
     assert (summary.position.value, summary.position.n) == (pytest.approx(2 / 3), 3)
 
 
+def test_any_tumour_and_a_count_within_one(dataset: Dataset) -> None:
+    three = TumourAttributes(organ="liver", site="liver", count=3)
+    for boxes in ((), (box(1, 1, 1),), (box(1, 1, 1), box(3, 5, 1))):
+        deliver(dataset, volumes(*boxes), three, three)
+    found = list(align(dataset))
+    assert [(case.present, case.near, case.count) for case in found] == [
+        (False, False, False),
+        (True, False, False),
+        (True, True, False),
+    ]
+    summary = summarise(found)
+    assert (summary.present.value, summary.near.value, summary.passed.value) == pytest.approx((2 / 3, 1 / 3, 1))
+    assert (summary.sex.n, summary.absent.n) == (0, 0)
+    near = [row.value for row in tidy(found, "a") if row.metric == "count_near"]
+    assert near == [0.0, 0.0, 1.0]
+
+
 def test_dataset_without_cases_is_refused(dataset: Dataset) -> None:
     with pytest.raises(InvalidValueError, match="no delivered case"):
         list(align(dataset))
@@ -176,3 +194,32 @@ def test_sides_are_those_of_geometry_and_not_of_names(mirrored: bool) -> None:
     swapped.anatomy[:] = swapped.anatomy[:, :, ::-1]
     (liver,) = measure_tumours(swapped)
     assert liver.site == WRONG_SIDE
+
+
+@pytest.mark.parametrize(
+    ("sex", "organs", "absent", "expected"),
+    [
+        ("male", ("prostate",), (), (True, None)),
+        ("male", ("prostate", "uterus"), (), (False, None)),
+        ("female", (), ("spleen",), (False, True)),
+        ("female", ("uterus", "kidney_left"), ("kidney",), (True, False)),
+        ("male", (), ("prostate",), (None, True)),
+        (None, ("uterus",), (), (None, None)),
+    ],
+)
+def test_organs_of_the_sex_and_those_asked_absent(sex, organs, absent, expected) -> None:
+    arrays = volumes()
+    for place, name in enumerate(organs):
+        arrays.anatomy[place] = structure(name).id
+    record = CaseRecord(
+        case_id="c",
+        status="accepted",
+        index=0,
+        requested=Attributes(sex=sex, absent_organs=absent, region="torso"),
+        factory_version=FACTORY_VERSION,
+        anatomy_table=table_hash(),
+    )
+    shown = shown_structures(arrays)
+    assert (sex_agrees(record, shown), absent_agrees(record, shown)) == expected
+    chest = record.model_copy(update={"drawn": Attributes(region="chest")})
+    assert sex_agrees(chest, shown) is None

@@ -50,6 +50,7 @@ def toy_run(tmp_path: Path) -> MakeRun:
         seed: int = 0,
         retry_failed: bool = False,
         randomise: float = 0.0,
+        ungated: bool = False,
     ) -> Run:
         manifest = tmp_path / f"prompts-{'-'.join(map(str, ages))}.parquet"
         if not manifest.exists():
@@ -63,6 +64,7 @@ def toy_run(tmp_path: Path) -> MakeRun:
             candidates=candidates,
             retry_failed=retry_failed,
             randomise=randomise,
+            ungated=ungated,
             workers=workers or WorkerConfig(),
         )
         return Run(config, partial(toy_models, behaviour))

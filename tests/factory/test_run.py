@@ -151,3 +151,19 @@ def test_prompts_without_a_manifest_are_drawn_and_kept(tmp_path: Path) -> None:
     drain(run)
     table = pq.read_table(run.dataset.prompts_path).to_pandas()
     assert list(table["prompt_id"]) == [one.prompt_id for one in run.dataset.records()]
+
+
+def test_an_ungated_build_delivers_what_the_gate_refuses(toy_run) -> None:
+    run = toy_run(6, behaviour=Behaviour(rejected=0.5), candidates=1, ungated=True)
+    list(run)
+    report, records = run.report(), run.dataset.accepted()
+    assert report.complete
+    assert report.rejected == 0
+    refused = [record for record in records if record.reasons]
+    assert 0 < len(refused) < len(records) == 6
+    assert run.dataset.read(refused[0].case_id).ct.size
+    assert run.dataset.spec.gate["enforced"] is False
+    assert "not enforced" in (run.dataset.root / "README.md").read_text()
+    gated = toy_run(6, behaviour=Behaviour(rejected=0.5), candidates=1, out="gated")
+    list(gated)
+    assert {record.case_id for record in gated.dataset.records()} == {record.case_id for record in records}

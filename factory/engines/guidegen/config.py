@@ -108,6 +108,7 @@ class LatentsConfig(_Told):
     """Stage III, the feature generator; it belongs to one autoencoder.
 
     Attributes:
+        reads_text: whether it was trained with texts; without, masks alone guide it. Without masks its `mask_width` is 0.
         autoencoder_sha256: hash of the weights of that autoencoder.
         latent_mean, latent_sd: of each channel over the training latents; the network sees unit variance.
     """
@@ -115,6 +116,7 @@ class LatentsConfig(_Told):
     stage: Literal["latents"] = "latents"
     size: FeatureGeneratorSize
     prediction: Prediction = "v"
+    reads_text: bool = True
     latent_channels: int
     halvings: int
     autoencoder_sha256: str

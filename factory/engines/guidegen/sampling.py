@@ -91,6 +91,8 @@ def draw_ct(
     factor = 2**config.halvings
     anatomy, lesions = (padded(torch.from_numpy(mask).long()[None].to(device), factor) for mask in masks)
     condition = condition_of(told, drawing, factor, device)
+    if not config.reads_text:
+        condition, drawing = condition.without_text(), replace(drawing, guidance=1.0)
     process = Gaussian(config.prediction, cosine(config.steps))
     with torch.inference_mode():
         features = net.encode_masks(anatomy, lesions)

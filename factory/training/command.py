@@ -1,0 +1,130 @@
+"""A command that trains a stage: the options that all stages have, and what runs behind them.
+
+    @stage_command(app, "masks")
+    def train_masks(dials: Dials, spacing: … = None) -> Start: ...
+
+The command has the options of `Dials` and then those of the function.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from factory.training.presets import StagePreset
+    from factory.training.recipe import Recipe
+    from factory.training.starts import Start
+
+__all__ = ["Dials", "stage_command"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dials:
+    """The options of every stage."""
+
+    data: Annotated[list[Path], typer.Option("--data", help="Dataset to train on; may be repeated.")]
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same command resumes it.")]
+    preset: Annotated[str, typer.Option(help="Size: tiny, demo or full.")] = "demo"
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; default: the preset's.")] = None
+    batch: Annotated[int | None, typer.Option(help="Cases of one step, over all processes.")] = None
+    part: Annotated[int, typer.Option(help="Cases that a process takes at once; the rest is accumulated.")] = 1
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate; default: the preset's.")] = None
+    seed: Annotated[int, typer.Option(help="Seed of weights, order, noise and texts.")] = 0
+    loaders: Annotated[int, typer.Option(help="Threads that read cases.")] = 1
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False
+
+    def sized(self, stage: str) -> "StagePreset":
+        """The preset of a stage.
+
+        Raises:
+            UnknownNameError: listing the presets there are.
+        """
+        from factory.training.presets import stage_preset
+
+        return stage_preset(stage, self.preset)
+
+    def recipe(self, stage: str) -> "Recipe":
+        """The preset's recipe with what the options say.
+
+        Raises:
+            InvalidValueError: naming the first option that is out of its range.
+            UnknownNameError: as `sized`.
+        """
+        from pydantic import ValidationError
+
+        from factory.training.recipe import Recipe
+        from manifests.errors import InvalidValueError
+
+        names = ("steps", "batch", "part", "learning_rate", "seed", "loaders")
+        said = {name: value for name in names if (value := getattr(self, name)) is not None}
+        try:
+            return Recipe.model_validate(self.sized(stage).recipe.model_dump() | said)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]).replace("_", "-")
+            raise InvalidValueError(
+                f"--{name}", got=str(first["input"]), need=first["msg"], do="Correct the option."
+            ) from error
+
+
+def stage_command(app: typer.Typer, stage: str) -> Callable[[Callable[..., "Start"]], Callable[..., "Start"]]:
+    """Make a command out of a function of `Dials` and options of its own that says how to start its stage."""
+
+    def register(function: Callable[..., "Start"]) -> Callable[..., "Start"]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        shared = list(inspect.signature(Dials).parameters.values())
+
+        @app.command(stage, help=inspect.getdoc(function))
+        def train_stage(**said: Any) -> None:  # its options are those of the signature below
+            dials = Dials(**{one.name: said.pop(one.name) for one in shared})
+            _run(dials, dials.recipe(stage), function(dials, **said))
+
+        options = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*shared[:-1], *own, shared[-1])]
+        train_stage.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        train_stage.__annotations__ = {one.name: one.annotation for one in options}
+        return function
+
+    return register
+
+
+def _run(dials: Dials, recipe: "Recipe", start: "Start") -> None:
+    """Train until the recipe's steps are done, with a bar, event files, and a summary at the end."""
+    from tqdm import tqdm
+
+    from factory.training.distributed import joined
+    from factory.training.events import Events
+    from factory.training.loop import Step, train
+    from factory.training.runs import begin
+
+    with joined() as team:
+        stage, config = start(team)
+        if team.leads:
+            begin(dials.out, config, recipe)
+        team.wait()
+        events = Events(dials.out / "logs") if team.leads else None
+        last: Step | None = None
+        seconds = stalled = 0.0
+        quiet = True if dials.as_json or not team.leads else None
+        with tqdm(total=recipe.steps, unit="step", disable=quiet, dynamic_ncols=True) as bar:
+            for last in train(stage, recipe, dials.out, team):
+                seconds, stalled = seconds + last.seconds, stalled + last.stalled
+                bar.update(last.number - bar.n)
+                bar.set_postfix(loss=f"{last.losses['loss']:.4g}", stalled=f"{stalled / seconds:.0%}", refresh=False)
+                if events:
+                    events.scalars(last.number, _named(last.losses, "train") | _named(last.scores, "held_out"))
+    if team.leads:
+        found: dict[str, Any] = {"out": str(dials.out), "steps": recipe.steps, "losses": last.losses if last else {}}
+        found |= {"scores": last.scores if last else {}, "seconds": round(seconds, 1)}
+        found["stalled"] = round(stalled / seconds, 4) if seconds else 0.0
+        text = f"{dials.out}: {recipe.steps} steps" + ("" if last else ", done before")
+        scores = [f"  held out: {name} {value:.4g}" for name, value in found["scores"].items()]
+        typer.echo(json.dumps(found) if dials.as_json else "\n".join([text, *scores]))
+
+
+def _named(values: dict[str, float], group: str) -> dict[str, float]:
+    return {f"{group}/{name}": value for name, value in values.items()}
