@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factory.engines.guidegen.config import Config, LatentsConfig
+from factory.engines.guidegen.config import Config, LatentsConfig, MasksConfig, SlicesConfig
 from factory.engines.guidegen.weights import PACKAGE_FILE, PACKAGE_FORMAT
 from factory.training.checkpoint import write_bytes
 from factory.training.runs import Trained, trained
@@ -34,7 +34,7 @@ class Sampling:
         Raises:
             InvalidValueError: if there are more steps than the diffusion has, or guidance is no number.
         """
-        if not hasattr(config, "sample_steps"):
+        if not isinstance(config, MasksConfig | LatentsConfig | SlicesConfig):
             return config
         if self.steps is not None and not 1 <= self.steps <= config.steps:
             raise InvalidValueError(

@@ -82,6 +82,16 @@ def test_latents_without_their_autoencoder(runs: list[Path], tmp_path: Path) -> 
     assert not (tmp_path / "none").exists()
 
 
+def test_packed_weights_say_how_they_are_drawn_from(runs: list[Path], tmp_path: Path) -> None:
+    pack.pack(runs[:2], tmp_path / "other", pack.Sampling(steps=7, guidance=3.5))
+    config = Package.open(tmp_path / "other").config("masks", MasksConfig)
+    assert (config.sample_steps, config.guidance) == (7, 3.5)
+    for wrong in (pack.Sampling(steps=11), pack.Sampling(steps=0), pack.Sampling(guidance=float("nan"))):
+        with pytest.raises(InvalidValueError, match="--"):
+            pack.pack(runs[:1], tmp_path / "none", wrong)
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_full_disk_leaves_nothing(runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from factory.cli import _engines, main
-from factory.engines.guidegen.config import MasksConfig
+from factory.engines.guidegen import networks
+from factory.engines.guidegen.config import AutoencoderConfig, LatentsConfig, MasksConfig
+from factory.engines.guidegen.sampling import Drawing, draw_ct
 from factory.models.autoencoder import AutoencoderSize
 from factory.models.feature_generator import FeatureGeneratorSize
 from factory.models.injection import InjectionSize
@@ -26,6 +28,7 @@ from factory.training.recipe import Recipe
 from factory.training.texts import prompt_of, text_for
 from manifests.anatomy import table_hash
 from manifests.errors import InvalidValueError
+from manifests.geometry import Grid
 from prompts.render import render
 from prompts.schema import Prompt
 
@@ -76,6 +79,8 @@ def test_from_a_dataset_to_cases_of_ones_own_weights(data: Path, tmp_path: Path,
     assert "seed; need what it was started with" in capsys.readouterr().err
     assert call(capsys, "train", "autoencoder", *common, "--out", coder)["scores"]["error_hu"] > 0
     assert call(capsys, "train", "latents", *common, "--out", latents, "--autoencoder", coder)["scores"]["loss"] > 0
+    alone = (*common, "--autoencoder", coder, "--steps", "1", "--diffusion-steps", "9", "--no-masks")
+    assert call(capsys, "train", "latents", *alone, "--out", tmp_path / "alone")["scores"]["loss"] > 0
     assert call(capsys, "train", "slices", *common, "--out", tmp_path / "slices")["scores"]["loss"] > 0
     packed = call(capsys, "train", "pack", masks, coder, latents, tmp_path / "slices", "--out", tmp_path / "weights")
     assert packed["stages"]["masks"]["step"] == 3
@@ -86,6 +91,42 @@ def test_from_a_dataset_to_cases_of_ones_own_weights(data: Path, tmp_path: Path,
     assert _engines(None, "phantom", "guidegen", tmp_path / "weights") == ("phantom", name)
     with pytest.raises(InvalidValueError, match="takes weights"):
         _engines("phantom", None, None, tmp_path / "weights")
+
+
+@pytest.mark.parametrize("reads", ["masks", "text"])
+def test_stage_three_may_be_told_one_of_masks_and_text(reads: str) -> None:
+    """What it is not told changes nothing that it draws; what it is told does."""
+    shared = {"anatomy_ids": (1, 2), "anatomy_table": table_hash(), "spacing_mm": 24.0, "steps": 4, "guidance": 2.0}
+    size = replace(SIZES["latents"].size, mask_width=2 if reads == "masks" else 0)
+    config = LatentsConfig(
+        **shared,
+        words=("a", "man", "woman"),
+        size=size,
+        reads_text=reads == "text",
+        latent_channels=2,
+        halvings=1,
+        autoencoder_sha256="",
+        latent_mean=(0.0, 0.0),
+        latent_sd=(1.0, 1.0),
+    )
+    coder = AutoencoderConfig(
+        **{name: shared[name] for name in list(shared)[:3]}, size=AutoencoderSize(4, (1, 2), 1, 2)
+    )
+    coder = coder.model_copy(update={"size": replace(coder.size, label_width=0)})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        (net, told), decoder = networks.generator(config), networks.autoencoder(coder)
+        for parameter in (*net.parameters(), *decoder.parameters()):
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    grid, ones = Grid((4, 6, 6), (24.0,) * 3), np.ones((4, 6, 6), np.uint8)
+
+    def draw(text: str, anatomy: np.ndarray) -> np.ndarray:
+        drawing = Drawing(text, grid, [torch.Generator().manual_seed(0)], 2, 2.0)
+        return draw_ct((decoder, net), told, config, drawing, (anatomy, 0 * ones))
+
+    first, other_text, other_masks = draw("a man", ones), draw("a woman", ones), draw("a man", 2 * ones)
+    assert np.array_equal(first, other_text) == (reads == "masks")
+    assert np.array_equal(first, other_masks) == (reads == "text")
 
 
 def test_a_dataset_of_one_case_is_too_small(toy_run) -> None:
