@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
+from downstream.cli_ablation import app as ablation_app
 from downstream.cli_alignment import app as alignment_app
 from downstream.cli_export import app as export_app
 from downstream.cli_faults import app as faults_app
@@ -32,7 +33,7 @@ __all__ = ["BuildRequest", "HandedDown", "app", "bench_app", "export_app"]
 app = typer.Typer()
 app.registered_commands += report_app.registered_commands
 bench_app = typer.Typer(help="Train and score on a dataset.", no_args_is_help=True)
-for part in (transfer_app, usability_app, alignment_app, fidelity_app, faults_app):
+for part in (transfer_app, usability_app, alignment_app, fidelity_app, faults_app, ablation_app):
     bench_app.registered_commands += part.registered_commands
 bench_app.command("splits")(bench_splits)
 bench_app.command("tables")(bench_tables)

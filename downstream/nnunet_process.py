@@ -13,7 +13,15 @@ from pathlib import Path
 
 from manifests.errors import WorkerError
 
-__all__ = ["Progress", "end_with_parent", "environment", "machine_variables", "run_module", "tell"]
+__all__ = [
+    "Progress",
+    "command_environment",
+    "end_with_parent",
+    "environment",
+    "machine_variables",
+    "run_module",
+    "tell",
+]
 
 _KEEP_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 """glibc gives each freed array back to the system, which then clears its pages anew: a third of a training step."""
@@ -27,7 +35,6 @@ Progress = Callable[[str, int, int], object]
 def environment(raw: Path, out: Path, workers: int) -> dict[str, str]:
     """Variables of the process: nnU-Net's folders (`preprocessed` and `results` lie in `out`), processes, and `machine_variables`."""
     root = Path(__file__).parent
-    paths = [str(root.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         "nnUNet_raw": str(raw.resolve()),
         "nnUNet_preprocessed": str((out / "preprocessed").resolve()),
@@ -36,9 +43,14 @@ def environment(raw: Path, out: Path, workers: int) -> dict[str, str]:
         "nnUNet_compile": "f",
         "nnUNet_def_n_proc": str(workers),
         **machine_variables(),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUNBUFFERED": "1",
+        **command_environment(),
     }
+
+
+def command_environment() -> dict[str, str]:
+    """Variables of a process that runs our own modules: it finds them from any directory, and prints at once."""
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def machine_variables() -> dict[str, str]:
@@ -112,4 +124,4 @@ def run_module(
             raise
     if process.returncode:
         got = f"exit {process.returncode}: {last[:300]}"
-        raise WorkerError(f"nnU-Net, {module}", got=got, need="exit 0", do=f"Read {log}.")
+        raise WorkerError(f"python -m {module}", got=got, need="exit 0", do=f"Read {log}.")

@@ -57,9 +57,7 @@ def build_command(  # one parameter per option
     weights: Annotated[Path | None, typer.Option(help="Folder of weights for the engine guidegen.")] = None,
     preset: Annotated[str, typer.Option(help="Resolution: tiny, demo, full or hires.")] = "demo",
     seed: Annotated[int, typer.Option(help="Run seed.")] = 0,
-    randomise: Annotated[
-        float, typer.Option(help="0 = as in patients and scanners, 1 = far beyond, to train on.")
-    ] = 0.0,
+    randomise: Annotated[float, typer.Option(help="0 = as in patients and scanners, 1 = far beyond.")] = 0.0,
     candidates: Annotated[int, typer.Option(help="Drawings allowed for one case.")] = 5,
     workers: Annotated[int, typer.Option(help="Workers, one core each.", rich_help_panel=_EXECUTION)] = 1,
     timeout: Annotated[float | None, typer.Option(help="Seconds for one case.", rich_help_panel=_EXECUTION)] = None,

@@ -19,6 +19,7 @@ from factory.engines.guidegen.networks import autoencoder
 from factory.engines.guidegen.sampling import padded
 from factory.models.autoencoder import HU_UNIT
 from factory.models.critics import Critics
+from factory.models.tiling import reconstruct
 from factory.models.window import draw_window
 from factory.training.data import Cases, Example
 from factory.training.loop import Stage
@@ -125,7 +126,7 @@ class AutoencoderStage(Stage):
             example = self._cases.load(pair)
             ct, anatomy, lesions = volumes(example, self._classes, self.config.size.factor, self._device)
             with torch.inference_mode():
-                made = self.network(ct, anatomy, lesions)[0].float()
+                made = reconstruct(self.network, ct, anatomy, lesions).float()
             off = (made - ct).abs() * HU_UNIT
             errors.setdefault("error_hu", []).append(float(off.mean()))
             for name, (low, high) in WINDOWS_HU.items():

@@ -1,4 +1,4 @@
-"""Commands `factory train masks | autoencoder | latents | slices | pack`."""
+"""Commands `factory train masks | autoencoder | latents | slices | pack | errors`."""
 
 import json
 from pathlib import Path
@@ -108,3 +108,26 @@ def pack_command(
     packed = pack(runs, out, Sampling(sample_steps, guidance))
     lines = [f"{name}: step {one['step']}, {one['bytes'] / 1e6:.1f} MB" for name, one in packed.items()]
     typer.echo(json.dumps({"out": str(out), "stages": packed}) if as_json else "\n".join([f"{out}:", *lines]))
+
+
+@app.command("errors")
+def errors_command(
+    weights: Annotated[Path, typer.Argument(help="Folder of packed weights with an autoencoder.")],
+    data: Annotated[list[Path], typer.Option("--data", help="Dataset that it was not trained on; may be repeated.")],
+    out: Annotated[Path | None, typer.Option(help="JSON file for the errors of single cases.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> None:
+    """Measure what the autoencoder loses.
+
+    Mean absolute errors in HU of reconstructed cases, by range of HU and in lesions.
+    """
+    from factory.training.errors import reconstruction_errors, write_errors
+
+    rows = list(reconstruction_errors(weights, data))
+    if out:
+        write_errors(out, rows)
+    names = [name for name in (rows[0] if rows else {}) if name != "case_id"]
+    values = {name: [value for row in rows if isinstance(value := row[name], float)] for name in names}
+    means = {name: sum(several) / len(several) for name, several in values.items() if several}
+    lines = [f"{len(rows)} cases", *(f"  {name:16} {mean:7.1f} HU" for name, mean in means.items())]
+    typer.echo(json.dumps({"cases": len(rows), "means": means}) if as_json else "\n".join(lines))

@@ -17,7 +17,7 @@ from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
 from manifests.identity import rng
 
-__all__ = ["Cases", "Example"]
+__all__ = ["Cases", "Example", "example_of"]
 
 _KEPT_BYTES = 4 * 2**30
 
@@ -113,23 +113,32 @@ class Cases:
         Raises:
             CorruptDatasetError: if its arrays are missing or damaged.
         """
-        dataset, record = pair
+        record = pair[1]
         if (kept := self._kept.get(record.case_id)) is not None:
             return kept
-        arrays = dataset.read(record.case_id)
-        grid = working_grid(arrays.grid, self.spacing_mm)
-        example = Example(
-            record,
-            grid,
-            coarse_labels(arrays.anatomy, arrays.grid, grid),
-            coarse_lesions(arrays.lesions, arrays.grid, grid),
-            resampled_ct(arrays.ct, arrays.grid, grid) / np.float32(HU_UNIT) if self._with_ct else None,
-        )
+        example = example_of(*pair, self.spacing_mm, with_ct=self._with_ct)
         size = sum(array.nbytes for array in (example.anatomy, example.lesions, example.ct) if array is not None)
         if self._bytes + size <= _KEPT_BYTES:
             self._kept[record.case_id] = example
             self._bytes += size
         return example
+
+
+def example_of(dataset: Dataset, record: CaseRecord, spacing_mm: float, *, with_ct: bool) -> Example:
+    """Read a case and bring it to its working grid.
+
+    Raises:
+        CorruptDatasetError: if its arrays are missing or damaged.
+    """
+    arrays = dataset.read(record.case_id)
+    grid = working_grid(arrays.grid, spacing_mm)
+    return Example(
+        record,
+        grid,
+        coarse_labels(arrays.anatomy, arrays.grid, grid),
+        coarse_lesions(arrays.lesions, arrays.grid, grid),
+        resampled_ct(arrays.ct, arrays.grid, grid) / np.float32(HU_UNIT) if with_ct else None,
+    )
 
 
 def _who(record: CaseRecord) -> str:

@@ -24,6 +24,7 @@ from factory.engines.guidegen.networks import autoencoder, generator
 from factory.engines.guidegen.sampling import Drawing, draw_ct, padded, view_of
 from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.condition import Condition
+from factory.models.tiling import encode
 from factory.training.autoencoder import volumes
 from factory.training.checkpoint import write_bytes
 from factory.training.data import Cases
@@ -82,7 +83,7 @@ class Latents:
             pass
         ct, anatomy, lesions = volumes(self.cases.load(pair), self._classes, self.config.size.factor, self._device)
         with torch.inference_mode():
-            latents = self.network.encode(ct, anatomy, lesions)[2][0].float().cpu().numpy()
+            latents = encode(self.network, ct, anatomy, lesions)[0].float().cpu().numpy()
         buffer = io.BytesIO()
         np.save(buffer, latents, allow_pickle=False)
         write_bytes(path, buffer.getvalue())

@@ -17,6 +17,7 @@ from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.condition import Condition
 from factory.models.feature_generator import FeatureGenerator
 from factory.models.synthesizer import LESION_CLASSES, Synthesizer
+from factory.models.tiling import decode
 from factory.models.view import View
 from manifests.geometry import Grid
 
@@ -85,7 +86,7 @@ def draw_ct(
     drawing: Drawing,
     masks: tuple[Labels, Labels],
 ) -> Float32[np.ndarray, "z y x"]:
-    """Draw CT in HU for classes and lesions on the drawing's grid."""
+    """Draw CT in HU for classes and lesions on the drawing's grid; large ones are decoded in tiles."""
     decoder, net = nets
     device = next(net.parameters()).device
     factor = 2**config.halvings
@@ -109,7 +110,7 @@ def draw_ct(
             torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
             for values in (config.latent_mean, config.latent_sd)
         )
-        ct = decoder.decode(z * sd + mean, anatomy, lesions)[0, 0] * HU_UNIT
+        ct = decode(decoder, z * sd + mean, anatomy, lesions)[0, 0] * HU_UNIT
     nz, ny, nx = drawing.grid.shape_zyx
     return ct[:nz, :ny, :nx].float().cpu().numpy()
 
