@@ -92,7 +92,7 @@ def _config(job: dict[str, Any], plan: dict[str, Any], labels: Mapping[str, int]
         convolutions=size["convolutions"],
         folded=size["folded"],
         largest=job["options"]["largest"],
-        scales=size["scales"],
+        scales=size.get("scales", (1.0,)),  # runs from before the option read at one
     )
 
 
