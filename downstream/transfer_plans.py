@@ -74,7 +74,7 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
             convolutions=(2, 2, 2, 2),
             patch_zyx=(32, 48, 64),
             batch=2,
-            scales=(0.9, 1.0, 1.12),
+            scales=(0.8, 0.9, 1.0),
         ),
         "full": TransferPlan(
             purpose="a GPU with 12 GB or more, a day",
