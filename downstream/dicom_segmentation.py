@@ -57,11 +57,7 @@ def segmentation(
         content_label=study.mark,
         pixel_measures=hd.PixelMeasuresSequence((spacing_y, spacing_x), spacing_z, spacing_z),
     )
-    marks = {"SyntheticData": "YES" if study.synthetic else "NO", "SeriesDescription": f"{study.mark} {name}"[:64]}
-    dates = {f"{of}Date": study.date for of in ("Content", "Series", "InstanceCreation")}
-    times = {f"{of}Time": "000000" for of in ("Content", "Series", "InstanceCreation")}
-    for keyword, value in (marks | dates | times).items():
-        setattr(made, keyword, value)
+    _mark(made, study, name)
     _settle(made, identifiers[2], f"{study.date}000000")
     return made
 
@@ -96,6 +92,15 @@ def check_segmentation(path: Path, expected: UInt8[np.ndarray, "z y x"], study: 
         map(float, orientation.ImageOrientationPatient)
     ) != [1, 0, 0, 0, 1, 0]:
         raise _differs(path, f"spacing {spacing} or another orientation", f"the grid {study.grid}")
+
+
+def _mark(made: "Dataset", study: Study, name: str) -> None:
+    """Say whether the masks are synthetic, and give them the study's date instead of today's."""
+    marks = {"SyntheticData": "YES" if study.synthetic else "NO", "SeriesDescription": f"{study.mark} {name}"[:64]}
+    dates = {f"{of}Date": study.date for of in ("Content", "Series", "InstanceCreation")}
+    times = {f"{of}Time": "000000" for of in ("Content", "Series", "InstanceCreation")}
+    for keyword, value in (marks | dates | times).items():
+        setattr(made, keyword, value)
 
 
 def _settle(made: "Dataset", organisation: str, moment: str) -> None:

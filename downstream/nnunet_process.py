@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from manifests.errors import WorkerError
 
@@ -95,7 +96,6 @@ def run_module(
         WorkerError: if it fails; the message has its last line.
     """
     command = [sys.executable, "-m", module, *arguments]
-    last = ""
     with (
         log.open("a", encoding="utf-8") as file,
         subprocess.Popen(
@@ -109,15 +109,8 @@ def run_module(
             start_new_session=True,
         ) as process,
     ):
-        assert process.stdout
         try:
-            for line in process.stdout:
-                file.write(line)
-                file.flush()
-                last = line.strip() or last
-                if line.startswith("@progress "):
-                    _, stage, done, total = line.split()
-                    on_progress(stage, int(done), int(total))
+            last = _follow(process, file, on_progress)
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)  # its worker processes, too
             process.wait()
@@ -125,3 +118,17 @@ def run_module(
     if process.returncode:
         got = f"exit {process.returncode}: {last[:300]}"
         raise WorkerError(f"python -m {module}", got=got, need="exit 0", do=f"Read {log}.")
+
+
+def _follow(process: "subprocess.Popen[str]", log: TextIO, on_progress: Progress) -> str:
+    """Read what a process prints until it ends: all goes to the log, progress to its caller; its last line."""
+    assert process.stdout
+    last = ""
+    for line in process.stdout:
+        log.write(line)
+        log.flush()
+        last = line.strip() or last
+        if line.startswith("@progress "):
+            _, stage, done, total = line.split()
+            on_progress(stage, int(done), int(total))
+    return last
