@@ -2,7 +2,7 @@
 
 Loss: the mean absolute difference seen through one random CT window a case (HDR), the same without
 a window, and the bottleneck's own. Every range of HU thus gets its turn at full contrast, and none
-is ever without a gradient. Discriminators, where asked for, see through the same windows.
+is ever without a gradient. Discriminators and the perceptual term, where asked for, see through the same windows.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from factory.engines.guidegen.networks import autoencoder
 from factory.engines.guidegen.sampling import padded
 from factory.models.autoencoder import HU_UNIT
 from factory.models.critics import Critics
+from factory.models.perceptual import Perceptual
 from factory.models.tiling import reconstruct
 from factory.models.window import draw_window
 from factory.training.data import Cases, Example
@@ -29,6 +30,7 @@ from manifests.errors import MissingDependencyError
 __all__ = ["AIR", "AutoencoderStage", "volumes"]
 
 BOTTLENECK_WEIGHT = {"kl": 1e-4, "vq": 1.0}
+PERCEPTUAL_WEIGHT = 0.1
 ADVERSARIAL_WEIGHT, ADVERSARIAL_FROM = 0.05, 1000
 """Weight of the discriminators' judgement, and the step from which it counts."""
 AIR = -1.0
@@ -56,16 +58,23 @@ class AutoencoderStage(Stage):
         cases: with CT.
         crop: voxels along z, y, x of a training crop; multiples of the network's factor.
         device: where it computes.
+        perceptual: frozen network of the perceptual term, or None.
     """
 
     def __init__(
-        self, config: AutoencoderConfig, cases: Cases, crop: tuple[int, int, int], device: torch.device
+        self,
+        config: AutoencoderConfig,
+        cases: Cases,
+        crop: tuple[int, int, int],
+        device: torch.device,
+        perceptual: Perceptual | None = None,
     ) -> None:
         super().__init__()
         self.config, self._cases, self._crop, self._device = config, cases, crop, device
         self.network = autoencoder(config).to(device)
         if config.adversarial:
             self.helpers = _critics().to(device)
+        self._perceptual = [] if perceptual is None else [perceptual.to(device)]  # in a list: not trained, not saved
         self.count = len(cases.training)
         self._classes = config.class_of_id()
 
@@ -110,8 +119,12 @@ class AutoencoderStage(Stage):
             )
             parts["windowed"] = (made - real).abs().mean()
             loss = loss + parts["windowed"]
-        if self.helpers is not None:
+        if self._perceptual or self.helpers is not None:
             axis = int(torch.randint(3, (1,), generator=generators[0]))
+        for network in self._perceptual:
+            parts["perceptual"] = network(real, made, axis)
+            loss = loss + PERCEPTUAL_WEIGHT * parts["perceptual"]
+        if self.helpers is not None:
             parts["deceived"], parts["critics"] = self.helpers.judge(real, made, axis)
             # the critics learn from the start, the autoencoder from them once it has found its feet
             weight = ADVERSARIAL_WEIGHT * (self.step >= ADVERSARIAL_FROM)

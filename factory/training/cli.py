@@ -48,12 +48,15 @@ def _autoencoder(  # one parameter per option
     hdr: Annotated[bool, typer.Option(help="Compare through random CT windows.")] = True,
     pyramid: Annotated[bool, typer.Option(help="Give the masks to every level.")] = True,
     adversarial: Annotated[bool, typer.Option(help="Train against discriminators; needs MONAI.")] = False,
+    perceptual: Annotated[
+        Path | None, typer.Option(help="Local weights of VGG or LPIPS, for a perceptual term.")
+    ] = None,
 ) -> "Start":
     """Train stage II: CT to latents and back."""
-    from factory.training.starts import start_autoencoder
+    from factory.training.starts import AutoencoderChoice, start_autoencoder
 
-    said = spacing, bottleneck, hdr, pyramid, adversarial
-    return start_autoencoder(dials.data, dials.sized("autoencoder"), dials.recipe("autoencoder"), said)
+    choice = AutoencoderChoice(spacing, bottleneck, hdr, pyramid, adversarial, perceptual)
+    return start_autoencoder(dials.data, dials.sized("autoencoder"), dials.recipe("autoencoder"), choice)
 
 
 @stage_command(app, "latents")

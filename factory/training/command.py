@@ -9,13 +9,16 @@ The command has the options of `Dials` and then those of the function.
 import inspect
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from factory.config import WorkerConfig
     from factory.training.presets import StagePreset
     from factory.training.recipe import Recipe
     from factory.training.starts import Start
@@ -36,6 +39,9 @@ class Dials:
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate; default: the preset's.")] = None
     seed: Annotated[int, typer.Option(help="Seed of weights, order, noise and texts.")] = 0
     loaders: Annotated[int, typer.Option(help="Threads that read cases.")] = 1
+    workers: Annotated[int, typer.Option(help="Processes, on Ray where there are several.")] = 1
+    gpus_per_worker: Annotated[float, typer.Option(help="GPUs of each process, on Ray.")] = 0.0
+    address: Annotated[str | None, typer.Option(help="Ray cluster; default: this machine.")] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False
 
     def sized(self, stage: str) -> "StagePreset":
@@ -71,6 +77,17 @@ class Dials:
                 f"--{name}", got=str(first["input"]), need=first["msg"], do="Correct the option."
             ) from error
 
+    def team(self) -> "WorkerConfig | None":
+        """Who trains, on Ray; None for this process, or those that torchrun started.
+
+        Raises:
+            InvalidValueError: for a number that no team can have.
+        """
+        from factory.config import WorkerConfig
+
+        found = WorkerConfig(count=self.workers, gpus_per_worker=self.gpus_per_worker, address=self.address)
+        return found if found.separate else None
+
 
 def stage_command(app: typer.Typer, stage: str) -> Callable[[Callable[..., "Start"]], Callable[..., "Start"]]:
     """Make a command out of a function of `Dials` and options of its own that says how to start its stage."""
@@ -81,8 +98,13 @@ def stage_command(app: typer.Typer, stage: str) -> Callable[[Callable[..., "Star
 
         @app.command(stage, help=inspect.getdoc(function))
         def train_stage(**said: Any) -> None:  # its options are those of the signature below
+            said = {name: _absolute(value) for name, value in said.items()}
             dials = Dials(**{one.name: said.pop(one.name) for one in shared})
-            _run(dials, dials.recipe(stage), function(dials, **said))
+            task = partial(_train, dials, dials.recipe(stage), function(dials, **said))
+            team = dials.team()
+            found = task() if team is None else _on_ray(task, team)
+            if found is not None:
+                typer.echo(json.dumps(found) if dials.as_json else _text(found))
 
         options = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*shared[:-1], *own, shared[-1])]
         train_stage.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
@@ -92,8 +114,27 @@ def stage_command(app: typer.Typer, stage: str) -> Callable[[Callable[..., "Star
     return register
 
 
-def _run(dials: Dials, recipe: "Recipe", start: "Start") -> None:
-    """Train until the recipe's steps are done, with a bar, event files, and a summary at the end."""
+def _absolute(value: Any) -> Any:
+    """Paths as any process finds them."""
+    if isinstance(value, list):
+        return [_absolute(one) for one in value]
+    return value.absolute() if isinstance(value, Path) else value
+
+
+def _on_ray(task: Callable[[], Any], team: "WorkerConfig") -> Any:
+    try:
+        from factory.training.team_ray import train_on_ray
+    except ImportError as error:
+        from manifests.errors import MissingDependencyError
+
+        raise MissingDependencyError(
+            "--workers", got=str(error), need="the package ray", do="pip install 'ct-factory[ray]', or use torchrun."
+        ) from error
+    return train_on_ray(task, team)
+
+
+def _train(dials: Dials, recipe: "Recipe", start: "Start") -> dict[str, Any] | None:
+    """Train until the recipe's steps are done, with a bar and event files; the leader's summary."""
     from tqdm import tqdm
 
     from factory.training.distributed import joined
@@ -101,10 +142,10 @@ def _run(dials: Dials, recipe: "Recipe", start: "Start") -> None:
     from factory.training.loop import Step, train
     from factory.training.runs import begin
 
-    with joined() as team:
+    with joined() as team, ExitStack() as held:
         stage, config = start(team)
         if team.leads:
-            begin(dials.out, config, recipe)
+            held.enter_context(begin(dials.out, config, recipe))
         team.wait()
         events = Events(dials.out / "logs") if team.leads else None
         last: Step | None = None
@@ -117,13 +158,16 @@ def _run(dials: Dials, recipe: "Recipe", start: "Start") -> None:
                 bar.set_postfix(loss=f"{last.losses['loss']:.4g}", stalled=f"{stalled / seconds:.0%}", refresh=False)
                 if events:
                     events.scalars(last.number, _named(last.losses, "train") | _named(last.scores, "held_out"))
-    if team.leads:
-        found: dict[str, Any] = {"out": str(dials.out), "steps": recipe.steps, "losses": last.losses if last else {}}
-        found |= {"scores": last.scores if last else {}, "seconds": round(seconds, 1)}
-        found["stalled"] = round(stalled / seconds, 4) if seconds else 0.0
-        text = f"{dials.out}: {recipe.steps} steps" + ("" if last else ", done before")
-        scores = [f"  held out: {name} {value:.4g}" for name, value in found["scores"].items()]
-        typer.echo(json.dumps(found) if dials.as_json else "\n".join([text, *scores]))
+    if not team.leads:
+        return None
+    found: dict[str, Any] = {"out": str(dials.out), "steps": recipe.steps, "losses": last.losses if last else {}}
+    found |= {"scores": last.scores if last else {}, "seconds": round(seconds, 1)}
+    return found | {"stalled": round(stalled / seconds, 4) if seconds else 0.0}
+
+
+def _text(found: dict[str, Any]) -> str:
+    first = f"{found['out']}: {found['steps']} steps" + ("" if found["losses"] else ", done before")
+    return "\n".join([first, *(f"  held out: {name} {value:.4g}" for name, value in found["scores"].items())])
 
 
 def _named(values: dict[str, float], group: str) -> dict[str, float]:

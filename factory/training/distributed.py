@@ -1,4 +1,4 @@
-"""The processes of one training: alone, or as many as torchrun started."""
+"""The processes of one training: alone, or as many as torchrun or Ray started."""
 
 import os
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Team:
 
 @contextmanager
 def joined() -> Iterator[Team]:
-    """Join the processes that torchrun started (variables RANK, WORLD_SIZE, LOCAL_RANK), if it did."""
+    """Join the processes that torchrun or Ray started (variables RANK, WORLD_SIZE, LOCAL_RANK), if it did."""
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device("cpu")
     if torch.cuda.is_available():

@@ -1,8 +1,10 @@
 """A run's folder: what it trains, and the weights it has reached."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from factory.engines.guidegen.config import (
 from factory.training import checkpoint
 from factory.training.checkpoint import CONFIG_FILE, write_bytes
 from factory.training.recipe import Recipe
-from manifests.errors import FileFormatError, LocationError, SpecMismatchError
+from manifests.durable import TEMPORARY
+from manifests.errors import BusyError, FileFormatError, LocationError, SpecMismatchError
+from manifests.lock import hold
 
 __all__ = ["KINDS", "Trained", "begin", "trained"]
 
@@ -49,10 +53,12 @@ class Trained:
     sha256: str
 
 
-def begin(out: Path, config: Config, recipe: Recipe) -> None:
-    """Start a run in a new folder, or make sure that the one there is the same run.
+@contextmanager
+def begin(out: Path, config: Config, recipe: Recipe) -> Iterator[None]:
+    """Start a run in a new folder, or make sure that the one there is the same run; hold it for this process.
 
     Raises:
+        BusyError: if another process trains there.
         SpecMismatchError: naming the fields that differ.
         LocationError: if the folder holds something else or cannot be written.
         StorageError: if the disk is full or fails.
@@ -60,7 +66,7 @@ def begin(out: Path, config: Config, recipe: Recipe) -> None:
     path = out / CONFIG_FILE
     asked = {"config": json.loads(config.model_dump_json()), "recipe": json.loads(recipe.model_dump_json())}
     if not path.exists():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and not all(one.name.startswith(TEMPORARY) for one in out.iterdir()):
             raise LocationError(
                 str(out),
                 got="a folder that holds something else",
@@ -68,7 +74,22 @@ def begin(out: Path, config: Config, recipe: Recipe) -> None:
                 do="Choose another --out.",
             )
         write_bytes(path, json.dumps(asked, indent=1).encode())
-        return
+    _require_same(out, asked, config)
+    with hold(out / ".lock", partial(_busy, out)):
+        yield
+
+
+def _busy(out: Path, holder: str) -> BusyError:
+    return BusyError(
+        f"run {out}",
+        got=f"a training in progress ({holder})",
+        need="one at a time",
+        do="Wait for it or stop it, then run the same command again: it resumes.",
+    )
+
+
+def _require_same(out: Path, asked: dict[str, Any], config: Config) -> None:
+    path = out / CONFIG_FILE
     there = _read(path)
     known = {name: field.default for name, field in type(config).model_fields.items()}  # of fields newer than the run
     changed = [name for name, value in asked["config"].items() if there["config"].get(name, known.get(name)) != value]

@@ -19,6 +19,7 @@ from factory.training.distributed import Team
 from factory.training.latents import Latents, LatentsStage
 from factory.training.loop import Stage
 from factory.training.masks import MasksStage
+from factory.training.perceptual import open_perceptual
 from factory.training.presets import StagePreset
 from factory.training.recipe import Recipe
 from factory.training.runs import trained
@@ -28,6 +29,7 @@ from manifests.anatomy import group, structure, table_hash
 from manifests.errors import UnknownNameError
 
 __all__ = [
+    "AutoencoderChoice",
     "LatentsChoice",
     "Start",
     "TextChoice",
@@ -56,6 +58,18 @@ class TextChoice:
     encoder: Path | None = None
     injection: bool = True
     steps: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderChoice:
+    """What stage II is made of: its spacing (None = the preset's), bottleneck, and which terms and masks it uses."""
+
+    spacing_mm: float | None = None
+    bottleneck: str = "kl"
+    hdr: bool = True
+    pyramid: bool = True
+    adversarial: bool = False
+    perceptual: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +103,20 @@ def start_masks(
     return start
 
 
-def start_autoencoder(
-    data: Sequence[Path], preset: StagePreset, recipe: Recipe, said: tuple[float | None, str, bool, bool, bool]
-) -> Start:
-    """Stage II; `said` is spacing in mm, bottleneck, and whether windows, mask pyramid and discriminators are used."""
-    spacing_mm, bottleneck, hdr, pyramid, adversarial = said
-    _require("--bottleneck", bottleneck, ("kl", "vq"))
+def start_autoencoder(data: Sequence[Path], preset: StagePreset, recipe: Recipe, choice: AutoencoderChoice) -> Start:
+    """Stage II."""
+    _require("--bottleneck", choice.bottleneck, ("kl", "vq"))
+    labels = preset.size.label_width if choice.pyramid else 0
 
     def start(team: Team) -> tuple[Stage, Config]:
-        cases = Cases(data, spacing_mm or preset.spacing_mm, recipe.held_out, with_ct=True)
-        size = replace(preset.size, bottleneck=bottleneck, label_width=preset.size.label_width if pyramid else 0)
-        config = AutoencoderConfig(**_shared(cases), size=size, hdr=hdr, adversarial=adversarial)
+        perceptual, sha256 = open_perceptual(choice.perceptual) if choice.perceptual else (None, "")
+        cases = Cases(data, choice.spacing_mm or preset.spacing_mm, recipe.held_out, with_ct=True)
+        size = replace(preset.size, bottleneck=choice.bottleneck, label_width=labels)
+        config = AutoencoderConfig(
+            **_shared(cases), size=size, hdr=choice.hdr, adversarial=choice.adversarial, perceptual_sha256=sha256
+        )
         with _seeded(recipe.seed):
-            return AutoencoderStage(config, cases, preset.crop, team.device), config
+            return AutoencoderStage(config, cases, preset.crop, team.device, perceptual), config
 
     return start
 

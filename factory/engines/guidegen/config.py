@@ -96,12 +96,14 @@ class AutoencoderConfig(Config):
     Attributes:
         hdr: trained through random CT windows.
         adversarial: trained against discriminators.
+        perceptual_sha256: of the weights of the perceptual term; empty without one.
     """
 
     stage: Literal["autoencoder"] = "autoencoder"
     size: AutoencoderSize
     hdr: bool = True
     adversarial: bool = False
+    perceptual_sha256: str = ""
 
 
 class LatentsConfig(_Told):

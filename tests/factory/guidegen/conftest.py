@@ -31,7 +31,8 @@ def save_run(out: Path, config: Config, network: torch.nn.Module) -> Path:
     """A run that has saved these weights, with nothing at zero."""
     for parameter in network.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
-    begin(out, config, Recipe())
+    with begin(out, config, Recipe()):
+        pass
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     checkpoint.save(out, 1, checkpoint.State(network, average, torch.optim.AdamW(network.parameters())))
     return out

@@ -1,0 +1,38 @@
+"""Two processes on Ray compute what one does, and what one of them raises ends the training."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from factory.cli import main
+from factory.engines.guidegen.networks import synthesizer
+from factory.training import checkpoint, presets
+from factory.training.runs import trained
+from tests.factory.training.test_stages import SIZES
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]  # starts Ray, and two processes that import torch
+
+
+def test_two_processes_on_ray_compute_what_one_does(
+    toy_run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = toy_run(4)
+    list(run)
+    monkeypatch.setattr(presets, "PRESETS", {stage: {"toy": size} for stage, size in SIZES.items()})
+    words = ["train", "masks", "--data", str(run.dataset.root), "--preset", "toy", "--json"]
+    found, averages = [], []
+    for workers in ("1", "2"):
+        out = tmp_path / workers
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--workers", workers, "--out", str(out)])
+        assert not ended.value.code, capsys.readouterr().err
+        found.append(json.loads(capsys.readouterr().out))
+        averages.append(checkpoint.averages(checkpoint.find(out), synthesizer(trained(out).config)[0]))
+    torch.testing.assert_close(averages[1], averages[0], rtol=1e-4, atol=1e-5)
+    assert found[1]["losses"]["loss"] == pytest.approx(found[0]["losses"]["loss"], rel=1e-4)
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--workers", "2", "--seed", "1", "--out", str(tmp_path / "2")])
+    assert ended.value.code == 2
+    assert "seed; need what it was started with" in capsys.readouterr().err
