@@ -3,7 +3,7 @@
     python benchmarks/tiled_autoencoder.py [--weights FOLDER] [--latents 24 16 48] [--tile 24] [--threads 1]
 
 With packed weights their autoencoder is measured, else the preset `tiny` with random weights. Latents are those of smooth noise. Errors are in HU: the
-mean over the voxels within two latents of a seam (of one axis, x), over all others, and the largest. Memory is the most that tensors
+mean over the voxels within two latents of a tile's edge along x, over all others, and the largest. Memory is the most that tensors
 hold at once beyond the inputs.
 """
 

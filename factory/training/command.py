@@ -100,9 +100,12 @@ def stage_command(app: typer.Typer, stage: str) -> Callable[[Callable[..., "Star
         def train_stage(**said: Any) -> None:  # its options are those of the signature below
             said = {name: _absolute(value) for name, value in said.items()}
             dials = Dials(**{one.name: said.pop(one.name) for one in shared})
-            task = partial(_train, dials, dials.recipe(stage), function(dials, **said))
             team = dials.team()
-            found = task() if team is None else _on_ray(task, team)
+            if team is None:
+                found = _train(dials, dials.recipe(stage), function(dials, **said))
+            else:
+                function(dials, **said)  # what is wrong with the options is told before anything starts
+                found = _on_ray(partial(_train_anew, stage, dials, function, said), team)
             if found is not None:
                 typer.echo(json.dumps(found) if dials.as_json else _text(found))
 
@@ -131,6 +134,11 @@ def _on_ray(task: Callable[[], Any], team: "WorkerConfig") -> Any:
             "--workers", got=str(error), need="the package ray", do="pip install 'ct-factory[ray]', or use torchrun."
         ) from error
     return train_on_ray(task, team)
+
+
+def _train_anew(stage: str, dials: Dials, function: Callable[..., "Start"], said: dict[str, Any]) -> Any:
+    """The same from the options alone, in a process of its own: options travel, what they start does not."""
+    return _train(dials, dials.recipe(stage), function(dials, **said))
 
 
 def _train(dials: Dials, recipe: "Recipe", start: "Start") -> dict[str, Any] | None:
