@@ -1,15 +1,14 @@
 """The image stage, masks to CT, beside MONAI's MAISI networks with their published settings: seconds, shares, profiles.
 
-    OMP_WAIT_POLICY=passive python benchmarks/image_stage_speed.py [--preset full] [--steps 30] [--shrink 4] [--decode-shrink 8]
+    python benchmarks/image_stage_speed.py [--preset full] [--steps 30] [--shrink 4] [--decode-shrink 8] [--threads 1]
 
 Both draw 256 x 256 x 128 voxels with random weights in the same run: MAISI (rflow-ct) a ControlNet and a U-Net in each of the steps,
 then a decoder; ours the feature generator in each step, once without and once with guidance, then the decoder beside its masks.
 Neither decodes in overlapping tiles. A step and a decode are measured on a volume that is smaller by `shrink` and `decode-shrink` along each
-side and multiplied by the ratio of voxels: convolutions cost as much a voxel, attention at the coarsest levels less, so both
-totals are a little low. Seconds are CPU time, so that other work on the machine counts for little.
+side and multiplied by the ratio of voxels. Seconds are CPU time, so that other work on the machine counts for little.
 
-Two threads (`--threads`): with one, torch gives small inputs to a slow convolution that volumes of full size never meet.
-OMP_WAIT_POLICY=passive keeps a waiting thread from counting as CPU time.
+On small inputs torch takes a slow convolution (`aten::slow_conv3d_forward` in the profiles) that full volumes would mostly not meet: the totals
+are then too high, of both. On a quiet machine measure with `--shrink 2 --decode-shrink 4`, or with 1.
 
 Needs MONAI (`pip install 'ct-factory[train]'`). Flash attention and half precision of MAISI need a GPU and are off.
 """
@@ -133,7 +132,7 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=30)
     options.add_argument("--shrink", type=int, default=4)
     options.add_argument("--decode-shrink", type=int, default=8)
-    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--threads", type=int, default=1)
     told = options.parse_args()
     torch.set_num_threads(told.threads)
     torch.manual_seed(0)
