@@ -67,7 +67,7 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
         "nano": TransferPlan(
             purpose="2 cores of a CPU, within an hour",
             spacing_mm=4.0,
-            iterations=3000,
+            iterations=4000,
             learning_rate=4e-3,
             features=(32, 64, 128, 160),
             folded=True,
