@@ -44,7 +44,7 @@ def plan_key(job: Job, fold: int) -> str:
     """Hash of all that a plan depends on: the cases to plan on, the size of the network, the labels."""
     size, planner = job.data["plan"]["size"], job.data["plan"]["planner"]
     sources = {case: job.data["sources"][case] for case in job.data["folds"][fold]["plan_cases"]}
-    spatial = {key: value for key, value in size.items() if key not in (*DIALS, "purpose", "preset")}
+    spatial = {key: value for key, value in size.items() if key not in (*DIALS, "purpose", "preset", "scales")}
     return content_hash([spatial, planner, sources, job.options["scheme"]])
 
 
