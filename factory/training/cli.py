@@ -32,7 +32,7 @@ def _masks(  # one parameter per option
 ) -> "Start":
     """Train stage I: prompts to masks.
 
-    Start it under torchrun to use several processes or machines.
+    Several processes or machines: --workers, on Ray, or start it under torchrun.
     """
     from factory.training.starts import TextChoice, start_masks
 
