@@ -7,7 +7,9 @@ DEMO := demo-out
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow check format lint types contracts bench clean
+WEIGHTS := weights-out
+
+.PHONY: help setup demo test test-slow check format lint types contracts bench weights clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +50,15 @@ contracts: $(STAMP) ## the arrows between the packages
 bench: $(STAMP) ## measure this machine: store throughput and build scaling
 	$(BIN)/python benchmarks/store_throughput.py
 	$(BIN)/python benchmarks/build_scaling.py
+
+weights: $(STAMP) ## train GuideGen's shipped weights from nothing: 123 phantom cases, three stages, one folder; resumes
+	mkdir -p $(WEIGHTS)
+	$(BIN)/factory prompts sample default --n 1500 --mode balanced --seed 1 --out $(WEIGHTS)/prompts.parquet
+	$(BIN)/factory build --manifest $(WEIGHTS)/prompts.parquet --preset tiny --n 123 --out $(WEIGHTS)/phantom
+	$(BIN)/factory train masks --data $(WEIGHTS)/phantom --preset tiny --out $(WEIGHTS)/masks
+	$(BIN)/factory train autoencoder --data $(WEIGHTS)/phantom --preset tiny --out $(WEIGHTS)/autoencoder
+	$(BIN)/factory train latents --data $(WEIGHTS)/phantom --preset tiny --autoencoder $(WEIGHTS)/autoencoder --out $(WEIGHTS)/latents
+	$(BIN)/factory train pack $(WEIGHTS)/masks $(WEIGHTS)/autoencoder $(WEIGHTS)/latents --out $(WEIGHTS)/shipped
 
 clean: ## remove what the targets made, except .venv
 	rm -rf $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,8 +21,12 @@ class Context:
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation in up to eight groups."""
-    return nn.GroupNorm(math.gcd(8, channels), channels)
+    """Group normalisation in up to eight groups of at least six channels.
+
+    A channel alone would lose its level, and with it every HU.
+    """
+    groups = next(count for count in (8, 4, 2, 1) if (channels % count == 0 and channels >= 6 * count) or count == 1)
+    return nn.GroupNorm(groups, channels)
 
 
 def silent(layer: nn.Module) -> nn.Module:

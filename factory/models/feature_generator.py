@@ -43,7 +43,11 @@ class FeatureGenerator(nn.Module):
         self.factor = 2**halvings
         self.masks = MaskEncoder(classes, size.mask_width, halvings) if size.mask_width else None
         self.conditioner = Conditioner(
-            encoder, size.injection, 4 * width, (len(size.unet.multipliers), size.unet.attention)
+            encoder,
+            size.injection,
+            4 * width,
+            (len(size.unet.multipliers), size.unet.attention),
+            classes=classes,
         )
         self.unet = UNet(size.unet, channels + size.mask_width + COORDINATES, channels, 4 * width, encoder.width)
 
@@ -65,5 +69,5 @@ class FeatureGenerator(nn.Module):
     ) -> Float[Tensor, "b c zl yl xl"]:
         """Predict from latents at step t; the view of `condition` is that of the latents' grid."""
         places = condition.view.coordinates(tuple(latents.shape[2:])).to(latents.dtype)
-        vector, contexts = self.conditioner(t, condition)
+        vector, contexts, _ = self.conditioner(t, condition)
         return self.unet(torch.cat([latents, masks.to(latents.dtype), places], 1), vector, contexts)

@@ -42,11 +42,20 @@ class Injection(nn.Module):
 
     def forward(self, text: Context) -> list[Context]:
         """One context for each level, finest first."""
+        return self.contexts(text, self.response(text))
+
+    def response(self, text: Context) -> Float[Tensor, "b q d"] | None:
+        """What the queries read in the text; None where there are none."""
         if self.queries is None:
-            return [text] * self.levels
+            return None
         absent = None if text.present is None else ~text.present
         asked = self.queries.expand(len(text.tokens), -1, -1)
-        response = self.decoder(asked, text.tokens, memory_key_padding_mask=absent)
+        return self.decoder(asked, text.tokens, memory_key_padding_mask=absent)
+
+    def contexts(self, text: Context, response: Float[Tensor, "b q d"] | None) -> list[Context]:
+        """What each level attends to, given the response."""
+        if response is None:
+            return [text] * self.levels
         return [Context(head(response)) for head in self.heads]
 
 

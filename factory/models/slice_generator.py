@@ -49,7 +49,7 @@ class SliceGenerator(nn.Module):
         width = size.unet.width
         self.embedding = LabelEmbedding(classes, size.mask_width)
         levels = (len(size.unet.multipliers), size.unet.attention)
-        self.conditioner = Conditioner(encoder, size.injection, 4 * width, levels)
+        self.conditioner = Conditioner(encoder, size.injection, 4 * width, levels, classes=classes)
         # each slice before comes with a channel that says whether there is one
         inputs = 1 + 2 * size.before + NEIGHBOURS * size.mask_width + COORDINATES
         self.unet = UNet(size.unet, inputs, 1, 4 * width, encoder.width)
@@ -81,5 +81,5 @@ class SliceGenerator(nn.Module):
         condition: Condition,
     ) -> Float[Tensor, "b 1 1 y x"]:
         """Predict from a slice at step t; `around` is its surroundings and the places of its voxels."""
-        vector, contexts = self.conditioner(t, condition)
+        vector, contexts, _ = self.conditioner(t, condition)
         return self.unet(torch.cat([x, *(part.to(x.dtype) for part in around)], 1), vector, contexts)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from factory.models.condition import Condition, Conditioner
+from factory.models.facts import Facts
 from factory.models.injection import InjectionSize
 from factory.models.text_encoder import TextSize
 from factory.models.unet import UNet, UNetSize
@@ -30,8 +31,9 @@ class SynthesizerSize:
     """How large the synthesizer is.
 
     Attributes:
-        label_width: channels that stand for each voxel's labels, and for it before the heads.
+        label_width: channels that stand for each voxel's labels.
         patch: voxels along a side that the U-Net takes as one; labels are many and cheap, convolutions are not.
+        hidden: channels of each voxel before the heads.
     """
 
     unet: UNetSize = field(default_factory=UNetSize)
@@ -39,13 +41,15 @@ class SynthesizerSize:
     injection: InjectionSize = field(default_factory=InjectionSize)
     label_width: int = 16
     patch: int = 2
+    hidden: int = 64
 
 
 class Synthesizer(nn.Module):
     """Predicts the distribution of the clean anatomy and lesion of each voxel.
 
     The U-Net works on patches; behind it each voxel gets its share of its patch's features back, and
-    its own noisy labels with those of its neighbours.
+    its own noisy labels with those of its neighbours. What is asked is said once more where it counts: a class that
+    the text excludes is less likely everywhere, and the lesion head knows how likely each voxel's structure is asked to bear one.
 
     Args:
         size: of the parts.
@@ -59,29 +63,81 @@ class Synthesizer(nn.Module):
         width, volume = size.unet.width, size.patch**3
         self.anatomy = nn.Embedding(classes, labels)
         self.lesions = nn.Embedding(LESION_CLASSES, labels)
+        self.asked = nn.Parameter(torch.randn(labels))
         levels = (len(size.unet.multipliers), size.unet.attention)
-        self.conditioner = Conditioner(encoder, size.injection, 4 * width, levels)
-        self.unet = UNet(size.unet, labels * volume + COORDINATES, width, 4 * width, encoder.width)
-        self.spread = nn.Conv3d(width, labels * volume, 1)
-        self.join = nn.Sequential(nn.Conv3d(2 * labels, labels, 3, padding=1), nn.SiLU())
-        self.heads = nn.ModuleList(nn.Conv3d(labels, count, 1) for count in (classes, LESION_CLASSES))
+        self.conditioner = Conditioner(encoder, size.injection, 4 * width, levels, classes=classes)
+        self.gather = nn.Conv3d(labels * volume, width, 1)
+        self.unet = UNet(size.unet, width + COORDINATES, width, 4 * width, encoder.width)
+        self.spread = nn.Conv3d(width, 2 * labels * volume, 1)
+        self.near = nn.Conv3d(labels, 2 * labels, 3, padding=1)
+        self.told = nn.Linear(4 * width, size.hidden)
+        self.join = nn.Linear(2 * labels, size.hidden)
+        self.anatomy_head = nn.Linear(size.hidden, classes)
+        self.lesion_head = nn.Sequential(
+            nn.Linear(size.hidden + 1, size.hidden), nn.SiLU(), nn.Linear(size.hidden, LESION_CLASSES)
+        )
 
     def forward(
-        self, anatomy: Labels, lesions: Labels, t: Int64[Tensor, " b"], condition: Condition
-    ) -> tuple[Float[Tensor, "b k z y x"], Float[Tensor, "b two z y x"]]:
-        """Logits of the clean anatomy and of the clean lesions, from both as they are at step t."""
-        nz, ny, nx = anatomy.shape[1:]
-        labels = (self.anatomy(anatomy) + self.lesions(lesions)).movedim(-1, 1)
-        missing = [-count % self.patch for count in (nz, ny, nx)]
-        labels = nn.functional.pad(labels, (0, missing[2], 0, missing[1], 0, missing[0]))
-        patches = _gathered(labels, self.patch)
+        self,
+        anatomy: Labels,
+        lesions: Labels,
+        t: Int64[Tensor, " b"],
+        condition: Condition,
+        at: Int64[Tensor, "b n"] | None = None,
+    ) -> tuple[Float[Tensor, "b k *space"], Float[Tensor, "b two *space"]]:
+        """Logits of the clean anatomy and of the clean lesions, from both as they are at step t.
+
+        Args:
+            anatomy: noisy.
+            lesions: noisy.
+            t: the step of each case.
+            condition: what is told.
+            at: flat indices of the voxels to predict; None = all, in their shape.
+        """
+        vector, contexts, facts = self.conditioner(t, condition)
+        asked = facts.tumour.sigmoid()
+        labels = self.anatomy(anatomy) + self.lesions(lesions)
+        labels = labels + asked.gather(1, anatomy.flatten(1)).view(anatomy.shape)[..., None] * self.asked
+        labels = labels.movedim(-1, 1).contiguous()
+        patches = _gathered(_extended(labels, self.patch), self.patch)
         view = replace(condition.view, spacing_mm=condition.view.spacing_mm * self.patch)
         places = view.coordinates(tuple(patches.shape[2:])).to(labels.dtype)
-        vector, contexts = self.conditioner(t, condition)
-        features = self.unet(torch.cat([patches, places], 1), vector, contexts)
-        spread = _scattered(self.spread(features), self.patch)
-        joined = self.join(torch.cat([spread, labels.to(spread.dtype)], 1))[:, :, :nz, :ny, :nx]
-        return self.heads[0](joined), self.heads[1](joined)
+        features = self.unet(torch.cat([self.gather(patches), places], 1), vector, contexts)
+        nz, ny, nx = anatomy.shape[1:]
+        voxels = _scattered(self.spread(features), self.patch)[:, :, :nz, :ny, :nx].flatten(2)
+        if at is None:
+            voxels = voxels + self.near(labels).flatten(2)
+        else:
+            voxels = voxels.gather(2, at[:, None].expand(-1, voxels.shape[1], -1)) + _at(self.near, labels, at)
+        found = self._heads(voxels.transpose(1, 2), self.told(vector), facts)
+        return found if at is not None else tuple(logits.unflatten(2, (nz, ny, nx)) for logits in found)
+
+    def _heads(
+        self, voxels: Float[Tensor, "b n c"], told: Float[Tensor, "b h"], facts: Facts
+    ) -> tuple[Float[Tensor, "b k n"], Float[Tensor, "b two n"]]:
+        h = nn.functional.silu(self.join(nn.functional.silu(voxels)) + told[:, None])
+        anatomy = self.anatomy_head(h) + nn.functional.logsigmoid(facts.present)[:, None]
+        bearing = anatomy.softmax(-1) @ facts.tumour.sigmoid()[..., None].to(anatomy.dtype)
+        lesions = self.lesion_head(torch.cat([h, bearing], -1))
+        return anatomy.transpose(1, 2), lesions.transpose(1, 2)
+
+
+def _at(conv: nn.Conv3d, x: Float[Tensor, "b c z y x"], at: Int64[Tensor, "b n"]) -> Float[Tensor, "b d n"]:
+    """What a 3 x 3 x 3 convolution gives at some voxels, computed at these alone."""
+    b, c, _, ny, nx = x.shape
+    step = torch.tensor([(ny + 2) * (nx + 2), nx + 2, 1], device=x.device)
+    place = torch.stack([at // (ny * nx), at // nx % ny, at % nx], -1) @ step
+    around = torch.cartesian_prod(*[torch.arange(3, device=x.device)] * 3) @ step
+    index = (place[..., None] + around).flatten(1)
+    found = nn.functional.pad(x, (1,) * 6).flatten(2).gather(2, index[:, None].expand(-1, c, -1))
+    rows = found.view(b, c, -1, 27).transpose(1, 2).flatten(2)
+    return nn.functional.linear(rows, conv.weight.flatten(1), conv.bias).transpose(1, 2)
+
+
+def _extended(x: Float[Tensor, "b c z y x"], side: int) -> Float[Tensor, "b c zp yp xp"]:
+    """Zeros behind the ends, so that patches divide every side."""
+    missing = [-count % side for count in x.shape[2:]]
+    return nn.functional.pad(x, (0, missing[2], 0, missing[1], 0, missing[0]))
 
 
 def _gathered(x: Float[Tensor, "b c z y x"], side: int) -> Float[Tensor, "b cp zp yp xp"]:

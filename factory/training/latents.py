@@ -1,7 +1,7 @@
 """Stage III: train the feature generator on the latents of CTs, which are computed once and kept on disk.
 
 Latents are shifted and scaled to zero mean and unit variance a channel. The loss is the mean squared
-error of the prediction (noise, velocity or flow), the step uniform over 1..T.
+error of the prediction (noise, velocity or flow), the step uniform over 1..T, and what the text encoder learns from texts alone.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ from factory.models.tiling import encode
 from factory.training.autoencoder import volumes
 from factory.training.checkpoint import write_bytes
 from factory.training.data import Cases
+from factory.training.facts import facts_loss, lessons_for, teach
 from factory.training.loop import Stage, item_seed
 from factory.training.pictures import draw_grey
 from factory.training.runs import Trained
@@ -40,6 +41,8 @@ from prompts.render import render
 __all__ = ["Latents", "LatentsStage"]
 
 UNTOLD = 0.1
+FACTS = 0.05
+"""Weight of what the text encoder learns from texts alone."""
 _SCORED, _PICTURED, _PICTURE_STEPS = 8, 3, 16
 
 
@@ -115,6 +118,11 @@ class LatentsStage(Stage):
         self._factor = 2**config.halvings
         mean, sd = (torch.tensor(values).view(-1, 1, 1, 1) for values in (config.latent_mean, config.latent_sd))
         self._mean, self._sd = mean, sd
+        self._lessons = lessons_for(config)
+
+    def warm_up(self) -> None:
+        """Teach the text encoder what texts say, the contrast phase above all."""
+        teach(self.network.conditioner, self._told, self._lessons, self._device)
 
     def fetch(self, case: int, seed: int) -> _Case:
         """Read the latents and masks of a case and draw its text."""
@@ -137,8 +145,11 @@ class LatentsStage(Stage):
         return list(examples)
 
     def forward(self, batch: list[_Case]) -> dict[str, Tensor]:
-        """Mean squared error over the cases of a batch."""
-        return {"loss": torch.stack([self._loss(case) for case in batch]).mean()}
+        """Mean squared error over the cases of a batch, and what is learnt from texts alone."""
+        error = torch.stack([self._loss(case) for case in batch]).mean()
+        texts, said = self._lessons.some(torch.Generator().manual_seed(batch[0].seed), self._device)
+        facts = facts_loss(self.network.conditioner.read(self._told(texts).to(self._device)), said)
+        return {"loss": error + FACTS * facts, "error": error, "facts": facts}
 
     def _loss(self, case: _Case) -> Tensor:
         one = torch.Generator().manual_seed(case.seed)

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from factory.training import checkpoint
 from factory.training.distributed import Team
+from factory.training.muon import Muon
 from factory.training.recipe import Recipe
 from manifests.errors import InvalidValueError
 
@@ -46,6 +47,9 @@ class Stage(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.helpers, self.step = None, 0
+
+    def warm_up(self) -> None:  # most stages have nothing to do
+        """Prepare fresh weights before the first step; the same on every process."""
 
     @abstractmethod
     def fetch(self, case: int, seed: int) -> Any:
@@ -103,10 +107,13 @@ def train(stage: Stage, recipe: Recipe, out: Path, team: Team) -> Iterator[Step]
         FileFormatError, LocationError: if the checkpoint to go on from is damaged.
     """
     _require_shares(recipe, team)
-    optimiser = torch.optim.AdamW(stage.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    newest = checkpoint.find(out)
+    if newest is None:
+        stage.warm_up()
+    optimiser = Muon(stage.parameters(), recipe.learning_rate, recipe.weight_decay)
     average = {name: tensor.detach().clone() for name, tensor in stage.network.state_dict().items()}
     state = checkpoint.State(stage.network, average, optimiser, stage.helpers)
-    if newest := checkpoint.find(out):
+    if newest:
         checkpoint.load(newest, state)
     done = newest.step if newest else 0
     shared: nn.Module = DistributedDataParallel(stage) if team.size > 1 else stage

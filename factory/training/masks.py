@@ -2,7 +2,8 @@
 
 Loss of a case, in nats a voxel: T times the KL divergence of one step t of 1..T (in expectation the
 variational bound; small t are drawn more often and count less), plus the cross-entropy of the predicted x_0; both for the anatomy, and with a
-weight for the lesions.
+weight for the lesions. It is taken at every voxel near a lesion and at a random share of the others, which count for the rest.
+Beside the cases the text encoder learns from texts alone (`facts.py`).
 """
 
 from collections.abc import Sequence
@@ -11,31 +12,35 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64, UInt8
+from scipy import ndimage
 from torch import Tensor
 
-from factory.diffusion.categorical import Categorical
-from factory.diffusion.schedule import cosine, training_chances
+from factory.diffusion.schedule import training_chances
 from factory.engines.guidegen.config import MasksConfig
 from factory.engines.guidegen.networks import Told, synthesizer
-from factory.engines.guidegen.sampling import Drawing, draw_masks, view_of
+from factory.engines.guidegen.sampling import Drawing, draw_masks, processes, view_of
 from factory.models.condition import Condition
-from factory.models.synthesizer import LESION_CLASSES
 from factory.training.data import Cases, Example
+from factory.training.facts import facts_loss, lessons_for, teach
 from factory.training.loop import Stage, item_seed
 from factory.training.pictures import draw_rows
 from factory.training.texts import prompt_of, text_for
 from manifests.geometry import Grid
 from prompts.render import render
 
-__all__ = ["MasksStage"]
+__all__ = ["MasksStage", "judged"]
 
-LESION_WEIGHT = 20.0
-"""Lesions are about a thousandth of a body: the weight is on their whole term, so their frequency stays as it is."""
+LESION_WEIGHT = 200.0
+"""Lesions are less than a thousandth of a body: the weight is on their whole term, so their frequency stays as it is."""
 CROSS_ENTROPY = 1.0
+FACTS = 3.0
+"""Weight of what the text encoder learns from texts alone."""
+JUDGED, _NEAR = 1 / 8, 2
+"""Share of voxels at which the loss is taken, and how near to a lesion, in voxels, all are."""
 UNTOLD = 0.1
 """Share of cases whose text is not told, for guidance."""
-_PICTURED, _SCORED = 3, 8
+_PICTURED, _SCORED = 3, 6
 _PICTURE_STEPS = 16
 
 
@@ -43,6 +48,8 @@ _PICTURE_STEPS = 16
 class _Case:
     anatomy: Int64[Tensor, "z y x"]
     lesions: Int64[Tensor, "z y x"]
+    at: Int64[Tensor, "n 3"]
+    weight: Float[Tensor, " n"]
     grid: Grid
     text: str
     told: bool
@@ -53,7 +60,8 @@ class _Case:
 class _Batch:
     anatomy: Int64[Tensor, "b z y x"]
     lesions: Int64[Tensor, "b z y x"]
-    inside: Bool[Tensor, "b z y x"]
+    at: Int64[Tensor, "b n"]
+    weight: Float[Tensor, "b n"]
     condition: Condition
     seeds: list[int]
 
@@ -66,10 +74,14 @@ class MasksStage(Stage):
         self.config, self._cases, self._device = config, cases, device
         self.network, self._told = _placed(config, device)
         self.count = len(cases.training)
-        kept = cosine(config.steps)
-        self._processes = Categorical(config.classes, kept), Categorical(LESION_CLASSES, kept)
+        self._processes = processes(config)
         self._chances = training_chances(config.steps)
         self._classes = config.class_of_id()
+        self._lessons = lessons_for(config)
+
+    def warm_up(self) -> None:
+        """Teach the text encoder what texts say."""
+        teach(self.network.conditioner, self._told, self._lessons, self._device)
 
     def fetch(self, case: int, seed: int) -> _Case:
         """Read a case and draw its text."""
@@ -80,7 +92,8 @@ class MasksStage(Stage):
         text = text_for(prompt_of(example.record), random)
         anatomy = torch.from_numpy(self._classes[example.anatomy]).long()
         lesions = torch.from_numpy(example.lesions).long()
-        return _Case(anatomy, lesions, example.grid, text, bool(random.random() >= UNTOLD), seed)
+        at, weight = judged(example.lesions, random)
+        return _Case(anatomy, lesions, at, weight, example.grid, text, bool(random.random() >= UNTOLD), seed)
 
     def collate(self, examples: Sequence[_Case]) -> _Batch:
         """Join cases, smaller ones padded; what is padded has no part in the loss."""
@@ -97,10 +110,13 @@ class MasksStage(Stage):
         view = replace(view, spacing_mm=view.spacing_mm.to(self._device), extent_mm=view.extent_mm.to(self._device))
         ids = self._told([case.text for case in examples]).to(self._device)
         keep = torch.tensor([case.told for case in examples], device=self._device)
+        stride = torch.tensor([shape[1] * shape[2], shape[2], 1])
+        padded = torch.nn.utils.rnn.pad_sequence
         return _Batch(
             joined([case.anatomy for case in examples]),
             joined([case.lesions for case in examples]),
-            joined([torch.ones_like(case.anatomy, dtype=torch.bool) for case in examples]),
+            padded([case.at @ stride for case in examples], batch_first=True).to(self._device),
+            padded([case.weight for case in examples], batch_first=True).to(self._device),
             Condition(ids, keep, view),
             [case.seed for case in examples],
         )
@@ -113,17 +129,20 @@ class MasksStage(Stage):
         t = t.to(self._device)
         clean = batch.anatomy, batch.lesions
         noisy = [process.noised(x, t, generators) for process, x in zip(self._processes, clean, strict=True)]
-        logits = self.network(noisy[0], noisy[1], t, batch.condition)
+        logits = self.network(noisy[0], noisy[1], t, batch.condition, batch.at)
+        chosen = [[x.flatten(1).gather(1, batch.at) for x in pair] for pair in (clean, noisy)]
         found: dict[str, Tensor] = {}
         total = torch.zeros((), device=self._device)
-        parts = zip(("anatomy", "lesions"), (1.0, LESION_WEIGHT), self._processes, clean, noisy, logits, strict=True)
+        parts = zip(("anatomy", "lesions"), (1.0, LESION_WEIGHT), self._processes, *chosen, logits, strict=True)
         for name, weight, process, x0, x_t, scores in parts:
             scores = scores.float()
-            kl = self.config.steps * _mean(process.divergence(x0, x_t, scores, t), batch.inside, counts)
-            ce = _mean(torch.nn.functional.cross_entropy(scores, x0, reduction="none"), batch.inside, counts)
+            kl = self.config.steps * _mean(process.divergence(x0, x_t, scores, t), batch.weight, counts)
+            ce = _mean(torch.nn.functional.cross_entropy(scores, x0, reduction="none"), batch.weight, counts)
             total = total + weight * (kl + CROSS_ENTROPY * ce)
             found |= {f"{name}_kl": kl, f"{name}_ce": ce}
-        return {"loss": total, **found}
+        texts, said = self._lessons.some(generators[0], self._device)
+        found["facts"] = facts_loss(self.network.conditioner.read(self._told(texts).to(self._device)), said)
+        return {"loss": total + FACTS * found["facts"], **found}
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
         """Losses of held-out cases at fixed noise, and samples of a few beside the cases."""
@@ -152,9 +171,18 @@ def _placed(config: MasksConfig, device: torch.device) -> tuple[torch.nn.Module,
     return net.to(device), told
 
 
-def _mean(
-    values: Float[Tensor, "b z y x"], inside: Bool[Tensor, "b z y x"], counts: Float[Tensor, " b"]
-) -> Float[Tensor, ""]:
-    """Mean over the voxels inside of each case, then over cases, each counted that often."""
-    axes = (1, 2, 3)
-    return ((values * inside).sum(axes) / inside.sum(axes) * counts).mean()
+def judged(lesions: UInt8[np.ndarray, "z y x"], random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Voxels to take the loss at, and how many voxels each stands for, so that means over all are estimated without bias."""
+    near = np.zeros(lesions.shape, bool)
+    if lesions.any():
+        ndimage.binary_dilation(lesions, iterations=_NEAR, output=near)
+    every, others = np.flatnonzero(near), np.flatnonzero(~near)
+    some = random.choice(others, max(1, round(JUDGED * len(others))), replace=False) if len(others) else others
+    weight = np.concatenate([np.ones(len(every)), np.full(len(some), len(others) / max(1, len(some)))])
+    places = np.unravel_index(np.concatenate([every, some]), lesions.shape)
+    return torch.from_numpy(np.stack(places, 1)), torch.from_numpy(weight.astype(np.float32))
+
+
+def _mean(values: Float[Tensor, "b n"], weight: Float[Tensor, "b n"], counts: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+    """Weighted mean over the voxels of each case, then over cases, each counted that often."""
+    return ((values * weight).sum(1) / weight.sum(1) * counts).mean()

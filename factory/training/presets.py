@@ -43,8 +43,17 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
         "masks": {
             "tiny": StagePreset(
                 12.0,
-                SynthesizerSize(UNetSize(32, (1, 2, 3), 1, 2), TextSize(32, 1, 2, 96), InjectionSize(8, 1, 2), 8),
-                Recipe(batch=2, steps=300, learning_rate=2e-3, ema=0.99, warmup=20, save_every=100, validate_every=300),
+                SynthesizerSize(UNetSize(48, (1, 1), 1, 1), _TEXT, InjectionSize(8, 1, 4), 8, 4),
+                Recipe(
+                    batch=2,
+                    part=2,
+                    steps=900,
+                    learning_rate=2e-3,
+                    ema=0.99,
+                    warmup=20,
+                    save_every=50,
+                    validate_every=900,
+                ),
             ),
             "demo": StagePreset(
                 6.0,
@@ -60,9 +69,9 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
         "autoencoder": {
             "tiny": StagePreset(
                 6.0,
-                AutoencoderSize(8, (1, 2, 4), 1, 4, "kl", 256, 4),
-                Recipe(batch=2, steps=300, learning_rate=2e-3, ema=0.99, warmup=20, save_every=100, validate_every=300),
-                (32, 32, 32),
+                AutoencoderSize(8, (1, 2, 4), 1, 6, "kl", 256, 8),
+                Recipe(batch=2, part=2, steps=300, learning_rate=1e-3, ema=0.97, save_every=50, validate_every=300),
+                (24, 24, 24),
             ),
             "demo": StagePreset(
                 3.0,
@@ -80,8 +89,8 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
         "latents": {
             "tiny": StagePreset(
                 6.0,
-                FeatureGeneratorSize(UNetSize(16, (1, 2), 1, 1), TextSize(32, 1, 2, 96), InjectionSize(8, 1, 2), 8),
-                Recipe(batch=2, steps=300, learning_rate=2e-3, ema=0.99, warmup=20, save_every=100, validate_every=300),
+                FeatureGeneratorSize(UNetSize(32, (1, 1), 1, 1), TextSize(32, 1, 2, 96), InjectionSize(8, 1, 2), 8),
+                Recipe(batch=2, part=2, steps=200, learning_rate=2e-3, ema=0.98, save_every=50, validate_every=200),
             ),
             "demo": StagePreset(
                 3.0,

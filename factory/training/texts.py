@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from factory.training.short_texts import short_text, short_words
 from manifests.anatomy import sites
 from manifests.case import Attributes, CaseRecord
 from prompts.paraphrase import paraphrase
@@ -14,8 +15,8 @@ from prompts.schema import Prompt, Tumour, parse_prompt, tumour_organs
 
 __all__ = ["corpus", "prompt_of", "text_for"]
 
-_CANONICAL, _WHOLE = 0.4, 0.5
-"""Shares of texts in canonical wording, and of prompts told whole."""
+_CANONICAL, _SHORT, _WHOLE = 0.35, 0.25, 0.5
+"""Shares of texts in canonical wording and of short ones, and of prompts told whole."""
 _SAID = 0.5
 """Chance of each field to be told, in the others."""
 _PATIENT = ("age_years", "sex", "race", "height_cm", "weight_kg")
@@ -41,20 +42,23 @@ def prompt_of(record: CaseRecord) -> Prompt:
 
 
 def text_for(prompt: Prompt, random: np.random.Generator) -> str:
-    """Draw a text for a prompt: whole or thinned, canonical or paraphrased.
+    """Draw a text for a prompt: whole or thinned; canonical, paraphrased, or a few words.
 
-    Which organs hold tumours, and which are absent or enlarged, is always told.
+    Which organ holds the first tumour is always told; but for the shortest so are all tumours, and what is absent or enlarged.
     """
     if random.random() > _WHOLE:
         prompt = _thinned(prompt, random)
-    if random.random() < _CANONICAL:
+    form = random.random()
+    if form < _SHORT:
+        return short_text(prompt, random)
+    if form < _SHORT + _CANONICAL:
         return render(prompt)
     return paraphrase(prompt, int(random.integers(2**31)))
 
 
 def corpus(prompts: Iterable[Prompt], random: np.random.Generator) -> list[str]:
     """Texts whose words make the vocabulary: of the cases, and of a tumour at every site there is."""
-    return [*(text_for(prompt, random) for prompt in prompts for _ in range(3)), *_sites()]
+    return [*(text_for(prompt, random) for prompt in prompts for _ in range(3)), *_sites(), *short_words()]
 
 
 @cache

@@ -80,7 +80,7 @@ class _Told(Config):
     encoder: Path | None = None
     steps: int = 1000
     sample_steps: int = 32
-    guidance: float = 2.0
+    guidance: float = 1.0
 
 
 class MasksConfig(_Told):

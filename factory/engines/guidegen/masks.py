@@ -11,13 +11,13 @@ from factory.engines.base import MaskModel, Masks, Request
 from factory.engines.guidegen.config import MasksConfig
 from factory.engines.guidegen.lesions import find_lesions
 from factory.engines.guidegen.networks import Told, synthesizer
-from factory.engines.guidegen.resampling import fine_labels, working_grid
+from factory.engines.guidegen.resampling import fine_labels, fine_lesions, working_grid
 from factory.engines.guidegen.sampling import Drawing, draw_masks
-from factory.engines.guidegen.weights import Package
+from factory.engines.guidegen.weights import SHIPPED, Package
 from factory.engines.lesions import lesion_notes
 from factory.models.synthesizer import Synthesizer
 from manifests.anatomy import structures
-from manifests.errors import InvalidValueError
+from manifests.geometry import Grid
 from prompts.render import render
 
 __all__ = ["GuideGenMasks", "open_package", "seeded"]
@@ -27,10 +27,10 @@ class GuideGenMasks(MaskModel):
     """Stage I of trained weights; see `docs/guidegen.md`.
 
     Args:
-        folder: of the weights; `package.json` is read at once, the networks when first needed.
+        folder: of the weights, those that ship if empty; `package.json` is read at once, the networks when first needed.
 
     Raises:
-        InvalidValueError: without a folder, or if it has no stage `masks`.
+        InvalidValueError: if it has no stage `masks`.
         LocationError, FileFormatError: if there are no weights in it that can be read.
     """
 
@@ -64,37 +64,28 @@ class GuideGenMasks(MaskModel):
 
     def draw(self, request: Request) -> Masks:
         """Draw the masks of one case."""
+        return self.draw_text(render(request.subject), request.grid, seeded(request, "guidegen/masks"))
+
+    def draw_text(self, text: str, grid: Grid, generator: torch.Generator, steps: int | None = None) -> Masks:
+        """Draw masks for any text, which the network reads as it is; `steps` of the sampler, else those of the config."""
         net, told = self._network
-        grid = working_grid(request.grid, self._config.spacing_mm)
-        drawing = Drawing(
-            render(request.subject),
-            grid,
-            [seeded(request, "guidegen/masks")],
-            self._config.sample_steps,
-            self._config.guidance,
-        )
-        classes, mask = draw_masks(net, told, self._config, drawing)
-        anatomy = fine_labels(self._config.id_of_class()[classes], grid, request.grid)
+        config = self._config
+        coarse = working_grid(grid, config.spacing_mm)
+        drawing = Drawing(text, coarse, [generator], steps or config.sample_steps, config.guidance)
+        classes, mask = draw_masks(net, told, config, drawing)
+        anatomy = fine_labels(config.id_of_class()[classes], coarse, grid)
         tidy(anatomy)
-        lesions, records = find_lesions(anatomy, fine_labels(mask, grid, request.grid) > 0, request.grid)
+        lesions, records = find_lesions(anatomy, fine_lesions(mask, coarse, grid), grid)
         return Masks(anatomy, lesions, records, lesion_notes(records))
 
 
 def open_package(folder: str) -> Package:
-    """The weights that an engine was told to use.
+    """The weights that an engine was told to use; told none, those that ship.
 
     Raises:
-        InvalidValueError: if it was told none.
         LocationError, FileFormatError: as `Package.open`.
     """
-    if not folder:
-        raise InvalidValueError(
-            "engine guidegen",
-            got="no weights",
-            need="guidegen:FOLDER, or --weights FOLDER",
-            do="No trained weights ship yet: train and pack some (docs/guidegen.md).",
-        )
-    return Package.open(Path(folder))
+    return Package.open(Path(folder) if folder else SHIPPED)
 
 
 def seeded(request: Request, stage: str) -> torch.Generator:

@@ -21,7 +21,10 @@ from factory.models.tiling import decode
 from factory.models.view import View
 from manifests.geometry import Grid
 
-__all__ = ["Drawing", "condition_of", "draw_ct", "draw_masks", "padded", "view_of"]
+__all__ = ["Drawing", "condition_of", "draw_ct", "draw_masks", "padded", "processes", "view_of"]
+
+_STRAY = 1e-5
+"""Share of lesion voxels in pure noise."""
 
 Labels = UInt8[np.ndarray, "z y x"]
 
@@ -51,18 +54,27 @@ def view_of(grids: list[Grid], scale: int = 1) -> View:
     return View(torch.tensor(spacing), torch.tensor([grid.extent_mm_zyx for grid in grids]))
 
 
+def processes(config: MasksConfig) -> tuple[Categorical, Categorical]:
+    """How anatomy and lesions are noised.
+
+    Noise of the lesions tends to "none", not to even chances: what shows of a lesion at any step is then
+    true, where among even noise a few voxels would be lost until the very last steps.
+    """
+    kept = cosine(config.steps)
+    return Categorical(config.classes, kept), Categorical(LESION_CLASSES, kept, (1 - _STRAY, _STRAY))
+
+
 def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawing) -> tuple[Labels, Labels]:
     """Draw the classes of the anatomy, and 1 where a lesion is, on the drawing's grid.
 
     At the last step the likeliest class is taken.
     """
-    kept = cosine(config.steps)
-    processes = Categorical(config.classes, kept), Categorical(LESION_CLASSES, kept)
+    both = processes(config)
     device = next(net.parameters()).device
     condition = condition_of(told, drawing, 1, device)
     like = torch.zeros((1, *drawing.grid.shape_zyx), dtype=torch.long, device=device)
     with torch.inference_mode():
-        state = [process.pure_noise(like, drawing.generators) for process in processes]
+        state = [process.pure_noise(like, drawing.generators) for process in both]
         for jump in visits(config.steps, drawing.steps):
             t = torch.full((1,), jump[0], device=device)
             told_logits = net(state[0], state[1], t, condition)
@@ -73,7 +85,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
                 )
             state = [
                 process.draw(x, logits, jump, drawing.generators) if jump[1] else logits.argmax(1)
-                for process, x, logits in zip(processes, state, told_logits, strict=True)
+                for process, x, logits in zip(both, state, told_logits, strict=True)
             ]
     anatomy, lesions = (labels[0].to(torch.uint8).cpu().numpy() for labels in state)
     return anatomy, lesions

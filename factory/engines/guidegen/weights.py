@@ -25,9 +25,11 @@ from factory.engines.guidegen.config import AnyConfig, StageName, parse_config
 from manifests.errors import FileFormatError, InvalidValueError, LocationError
 from manifests.identity import canonical_json
 
-__all__ = ["PACKAGE_FILE", "PACKAGE_FORMAT", "Package", "fill", "read_tensors"]
+__all__ = ["PACKAGE_FILE", "PACKAGE_FORMAT", "SHIPPED", "Package", "fill", "read_tensors"]
 
 PACKAGE_FILE, PACKAGE_FORMAT = "package.json", "guidegen-weights-1"
+SHIPPED = Path(__file__).with_name("shipped")
+"""Weights that ship with the project."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,23 @@ def generators(*seeds: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def kernel(kept: torch.Tensor, classes: int) -> torch.Tensor:
-    """Transition matrices [..., from, to] of uniform noise that keeps a class with probability `kept`."""
-    return kept[..., None, None] * torch.eye(classes, dtype=torch.float64) + (1 - kept[..., None, None]) / classes
+def kernel(kept: torch.Tensor, classes: int, rest: tuple[float, ...] | None = None) -> torch.Tensor:
+    """Transition matrices [..., from, to] of noise that keeps a class with probability `kept`, even or tending to `rest`."""
+    tends = torch.tensor(rest or (1 / classes,) * classes, dtype=torch.float64)
+    return kept[..., None, None] * torch.eye(classes, dtype=torch.float64) + (1 - kept[..., None, None]) * tends
+
+
+NOISE = st.integers(2, 5).flatmap(
+    lambda classes: st.tuples(
+        st.just(classes), st.none() | st.lists(st.floats(1e-3, 1), min_size=classes, max_size=classes)
+    )
+)
+"""Numbers of classes, and for each a weight or even noise."""
+
+
+def process_of(noise: tuple[int, list[float] | None]) -> Categorical:
+    classes, parts = noise
+    return Categorical(classes, cosine(STEPS), tuple(part / sum(parts) for part in parts) if parts else None)
 
 
 def product(matrices: torch.Tensor) -> torch.Tensor:
@@ -30,20 +44,20 @@ def product(matrices: torch.Tensor) -> torch.Tensor:
 
 def brute_force(process: Categorical, p: torch.Tensor, j: int, t: int, s: int) -> torch.Tensor:
     """Sum over x_0 of p(x_0) q(x_s | x_t = j, x_0), from products of single-step matrices alone."""
-    single = kernel(process.alpha_bar[1:] / process.alpha_bar[:-1], process.classes)
+    single = kernel(process.alpha_bar[1:] / process.alpha_bar[:-1], process.classes, process.rest)
     joint = product(single[:s]) * product(single[s:t])[:, j]  # [x_0, x_s], up to p(x_t | x_0)
     return p @ (joint / joint.sum(1, keepdim=True))
 
 
 @settings(max_examples=25)
-@given(st.integers(2, 6), st.data())
-def test_posterior_equals_brute_force_bayes(classes: int, data: st.DataObject) -> None:
+@given(NOISE, st.data())
+def test_posterior_equals_brute_force_bayes(noise: tuple, data: st.DataObject) -> None:
+    process = process_of(noise)
     t = data.draw(st.integers(1, STEPS))
     s = data.draw(st.integers(0, t - 1))
-    j = data.draw(st.integers(0, classes - 1))
+    j = data.draw(st.integers(0, process.classes - 1))
     seed = data.draw(st.integers(0, 1000))
-    p = torch.rand(classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).softmax(0)
-    process = Categorical(classes, cosine(STEPS))
+    p = torch.rand(process.classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).softmax(0)
     found = process.posterior(torch.tensor([[j]]), p[None, :, None], torch.tensor([t]), torch.tensor([s]))
     torch.testing.assert_close(found[0, :, 0], brute_force(process, p, j, t, s), rtol=0, atol=1e-9)
 
@@ -56,11 +70,12 @@ def test_single_precision_stays_within_1e_6_of_bayes() -> None:
         torch.testing.assert_close(found[0, :, 0].double(), brute_force(process, p, 7, t, s), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("rest", [None, (0.1, 0.6, 0.25, 0.05)], ids=("even", "uneven"))
 @pytest.mark.parametrize(("t", "s"), [(1, 0), (2, 1), (10, 4), (STEPS, STEPS - 1), (STEPS, 0)])
-def test_draws_follow_the_posterior(t: int, s: int) -> None:
+def test_draws_follow_the_posterior(t: int, s: int, rest: tuple[float, ...] | None) -> None:
     """200,000 draws: each frequency within five standard deviations."""
     classes, n = 4, 200_000
-    process = Categorical(classes, cosine(STEPS))
+    process = Categorical(classes, cosine(STEPS), rest)
     logits = torch.tensor([1.5, -0.5, 0.0, 0.7])
     x_t = torch.full((1, n), 2)
     drawn = process.draw(x_t, logits.view(1, -1, 1).expand(1, classes, n), (t, s), generators(3))
@@ -70,21 +85,23 @@ def test_draws_follow_the_posterior(t: int, s: int) -> None:
     assert ((found - wanted).abs() <= 5 * (wanted * (1 - wanted) / n).sqrt() + 1e-9).all()
 
 
+@pytest.mark.parametrize("rest", [None, (0.1, 0.5, 0.2, 0.15, 0.05)], ids=("even", "uneven"))
 @pytest.mark.parametrize("t", [1, 20, STEPS])
-def test_forward_noise_follows_the_kernel(t: int) -> None:
+def test_forward_noise_follows_the_kernel(t: int, rest: tuple[float, ...] | None) -> None:
     classes, n = 5, 200_000
-    process = Categorical(classes, cosine(STEPS))
+    process = Categorical(classes, cosine(STEPS), rest)
     drawn = process.noised(torch.full((1, n), 3), torch.tensor([t]), generators(1))
-    wanted = kernel(process.alpha_bar[t], classes)[3]
+    wanted = kernel(process.alpha_bar[t], classes, rest)[3]
     found = torch.bincount(drawn[0], minlength=classes) / n
     assert ((found - wanted).abs() <= 5 * (wanted * (1 - wanted) / n).sqrt() + 1e-9).all()
 
 
 @settings(max_examples=12)
-@given(st.integers(2, 5), st.integers(1, STEPS), st.integers(0, 1000))
-def test_divergence_equals_the_definition(classes: int, t: int, seed: int) -> None:
+@given(NOISE, st.integers(1, STEPS), st.integers(0, 1000))
+def test_divergence_equals_the_definition(noise: tuple, t: int, seed: int) -> None:
     """Against KL of two brute-force posteriors, in double precision, for all pairs of classes."""
-    process = Categorical(classes, cosine(STEPS))
+    process = process_of(noise)
+    classes = process.classes
     logits = torch.randn(classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     pairs = torch.cartesian_prod(torch.arange(classes), torch.arange(classes))
     x0, x_t = pairs[:, 0], pairs[:, 1]

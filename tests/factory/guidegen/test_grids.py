@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from factory.engines.guidegen.lesions import find_lesions
-from factory.engines.guidegen.resampling import coarse_labels, coarse_lesions, fine_labels, resampled_ct, working_grid
+from factory.engines.guidegen.resampling import (
+    coarse_labels,
+    coarse_lesions,
+    fine_labels,
+    fine_lesions,
+    resampled_ct,
+    working_grid,
+)
 from manifests.anatomy import structure
 from manifests.geometry import Grid
 
@@ -62,6 +70,25 @@ def test_labels_on_a_finer_grid_are_smooth() -> None:
     assert wrong[0] < 0.6 * wrong[1]
     assert set(np.unique(drawn)) == {1, 2}
     assert drawn.sum() == pytest.approx(true.sum(), rel=0.02)
+
+
+def test_what_is_thinner_than_a_voxel_keeps_its_volume_down_and_up() -> None:
+    """A tube of 5 mm among voxels of 8 mm, and a lesion of one voxel, which blurring alone would lose."""
+    grid = Grid((40, 40, 40), (2.0, 2.0, 2.0))
+    labels = np.ones(grid.shape_zyx, np.uint8)
+    _, y, x = np.meshgrid(*grid.axes_mm(), indexing="ij")
+    labels[(y - 37) ** 2 + (x - 43) ** 2 < 5**2 / 2] = 2
+    to = working_grid(grid, 8.0)
+    coarse = coarse_labels(labels, grid, to)
+    fine = fine_labels(coarse, to, grid)
+    wanted = float((labels == 2).sum())
+    assert (coarse == 2).sum() * 64 == pytest.approx(wanted, rel=0.5)
+    assert (fine == 2).sum() == pytest.approx((coarse == 2).sum() * 64, rel=0.3)
+    mask = np.zeros(to.shape_zyx, np.uint8)
+    mask[2, 3, 4] = mask[7, 7, 6:8] = 1
+    found, count = ndimage.label(fine_lesions(mask, to, grid))
+    assert sorted(np.bincount(found.ravel())[1:].tolist()) == pytest.approx([64, 128], rel=0.15)
+    assert count == 2
 
 
 def test_equal_grids_change_nothing() -> None:

@@ -151,6 +151,33 @@ def test_patches_see_and_give_back_every_voxel() -> None:
         assert changed[place] > 2 * changed.median()
 
 
+def test_a_few_voxels_are_predicted_as_among_all() -> None:
+    net = synthesizer()
+    anatomy, lesions, t = labels(5, 2, 5, 7, 6), labels(2, 2, 5, 7, 6), torch.tensor([3, 900])
+    at = torch.randint(0, 5 * 7 * 6, (2, 40))
+    some, every = net(anatomy, lesions, t, condition(), at), net(anatomy, lesions, t, condition())
+    for few, logits in zip(some, every, strict=True):
+        wanted = logits.flatten(2).gather(2, at[:, None].expand(-1, logits.shape[1], -1))
+        torch.testing.assert_close(few, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("queries", [0, 4])
+def test_an_encoder_learns_what_its_texts_say(queries: int) -> None:
+    """From the facts alone, before any volume: which class bears a tumour, and that another is absent."""
+    net = synthesizer(queries).conditioner
+    ids = condition().ids
+    tumour, present = torch.eye(5)[[1, 3]], 1 - torch.eye(5)[[2, 4]]
+    optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+    for _ in range(60):
+        facts = net.read(ids)
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits
+        optimiser.zero_grad()
+        (entropy(facts.tumour, tumour) + entropy(facts.present, present)).backward()
+        optimiser.step()
+    assert torch.equal(net.read(ids).tumour > 0, tumour > 0)
+    assert torch.equal(net.read(ids).present > 0, present > 0)
+
+
 def test_patches_are_gathered_and_scattered_without_loss() -> None:
     x = torch.arange(2 * 3 * 4 * 6 * 8.0).view(2, 3, 4, 6, 8)
     gathered = synthesizer_module._gathered(x, 2)

@@ -10,7 +10,7 @@ import torch
 
 from factory.cli import _engines, main
 from factory.engines.guidegen import networks
-from factory.engines.guidegen.config import AutoencoderConfig, LatentsConfig, MasksConfig
+from factory.engines.guidegen.config import AutoencoderConfig, LatentsConfig
 from factory.engines.guidegen.sampling import Drawing, draw_ct
 from factory.models.autoencoder import AutoencoderSize
 from factory.models.feature_generator import FeatureGeneratorSize
@@ -20,9 +20,9 @@ from factory.models.synthesizer import SynthesizerSize
 from factory.models.text_encoder import TextSize
 from factory.models.unet import UNetSize
 from factory.testing import TOY_PRESET, make_request
-from factory.training import presets, texts
+from factory.training import facts, presets, texts
 from factory.training.data import Cases
-from factory.training.masks import MasksStage
+from factory.training.masks import judged
 from factory.training.presets import StagePreset
 from factory.training.recipe import Recipe
 from factory.training.texts import prompt_of, text_for
@@ -47,6 +47,8 @@ def toy_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny networks, and texts in one wording: checked by beartype, paraphrases take seconds."""
     monkeypatch.setattr(texts, "paraphrase", lambda prompt, seed: f"{seed % 7}: {render(prompt)}")
     monkeypatch.setattr(texts, "_sites", tuple)
+    monkeypatch.setattr(facts, "COUNT", 4)
+    monkeypatch.setattr(facts, "WARM_STEPS", 2)
     monkeypatch.setattr(presets, "PRESETS", {stage: {"toy": size} for stage, size in SIZES.items()})
 
 
@@ -148,18 +150,36 @@ def test_held_out_cases_are_never_trained_on(data: Path) -> None:
     assert -1.1 < example.ct.min() < -0.9
 
 
-@pytest.mark.usefixtures("toy_size")
-def test_the_loss_of_masks_is_of_the_voxels_inside(data: Path) -> None:
-    cases = Cases([data], 24.0, 0.3, with_ct=False)
-    shared = {"anatomy_ids": cases.anatomy_ids(), "anatomy_table": table_hash(), "spacing_mm": 24.0}
-    stage = MasksStage(MasksConfig(**shared, size=SIZES["masks"].size), cases, torch.device("cpu"))
-    batch = stage.collate([stage.fetch(0, 5)])
-    assert batch.inside.all()
-    half = torch.zeros_like(batch.inside)
-    half[:, : half.shape[1] // 2] = True
-    whole, upper, lower = (stage(replace(batch, inside=inside))["anatomy_ce"] for inside in (batch.inside, half, ~half))
-    share = half.float().mean()
-    torch.testing.assert_close(share * upper + (1 - share) * lower, whole)
+def test_judged_voxels_stand_for_all_of_them() -> None:
+    """All voxels near a lesion are taken; sums over the weighed voxels are those over all, on average."""
+    rng = np.random.default_rng(0)
+    values, lesions = rng.random((12, 10, 9)), np.zeros((12, 10, 9), np.uint8)
+    lesions[5, 5, 5] = 1
+    sums = []
+    for _ in range(200):
+        at, weight = judged(lesions, rng)
+        found = values[tuple(at.numpy().T)]
+        sums.append(float(found @ weight.numpy()))
+    assert {(5, 5, 5), (4, 5, 6), (7, 5, 5)} <= {tuple(place) for place in at.tolist()}
+    assert weight.sum() == pytest.approx(values.size)
+    assert np.mean(sums) == pytest.approx(values.sum(), rel=0.01)
+
+
+def test_what_a_prompt_says_becomes_what_the_encoder_should_read() -> None:
+    prompt = Prompt.model_validate(
+        {
+            "patient": {"sex": "male", "age_years": 75},
+            "tumours": [{"organ": "kidney", "count": 2}],
+            "absent_organs": ["spleen"],
+        }
+    )
+    classes = {"uterus": 1, "prostate": 2, "kidney_left": 3, "kidney_right": 4, "spleen": 5}
+    said = facts.said_of([prompt], classes, 6)
+    assert said.present.tolist() == [[1, 0, 1, 1, 1, 0]]
+    assert said.tumour.tolist() == [[0, 0, 0, 0.5, 0.5, 0]]
+    assert said.phase.tolist() == [-1]
+    assert said.numbers[0, [0, 2]].tolist() == [1, 1]
+    assert said.numbers[0].isnan().tolist() == [False, True, False, True, True]
 
 
 def test_texts_always_tell_the_organs_of_tumours() -> None:

@@ -1,0 +1,130 @@
+"""Lessons for the text encoder: texts, what they say in numbers, and the loss of what was read off them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from factory.engines.guidegen.config import Config
+from factory.engines.guidegen.networks import Told
+from factory.models.condition import Conditioner
+from factory.models.facts import Facts
+from factory.training.texts import text_for
+from manifests.anatomy import PHASES, group, structures
+from prompts.sampling import default_distribution
+from prompts.schema import Prompt
+
+__all__ = ["Lessons", "Said", "facts_loss", "lessons_for", "said_of", "teach"]
+
+COUNT = 4000
+"""Texts to learn from, each of its own prompt."""
+BATCH = 64
+"""Texts read at each step, of a training beside its cases."""
+WARM_STEPS, WARM_RATE = 1500, 1e-3
+"""Steps on texts alone before the first case, and their learning rate."""
+_SEXED = {"male": "prostate", "female": "uterus"}
+_NUMBERS = ((0.0, 1.0), (math.log(30), 0.5), (60.0, 15.0), (170.0, 10.0), (75.0, 15.0))
+"""Middle and unit of each number of `Facts`: log2 of the count, log of the size in mm, years, cm and kg."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Said:
+    """What texts say: chance of each class to be there and to bear a tumour, phase (-1 = unsaid), numbers (NaN = unsaid)."""
+
+    present: Float[Tensor, "b k"]
+    tumour: Float[Tensor, "b k"]
+    phase: Int64[Tensor, " b"]
+    numbers: Float[Tensor, "b n"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Lessons:
+    """Texts and what they say."""
+
+    texts: Sequence[str]
+    said: Said
+
+    def some(self, generator: torch.Generator, device: torch.device) -> tuple[list[str], Said]:
+        """Draw a batch."""
+        rows = torch.randint(len(self.texts), (BATCH,), generator=generator)
+        said = self.said
+        parts = (said.present, said.tumour, said.phase, said.numbers)
+        return [self.texts[row] for row in rows.tolist()], Said(*(part[rows].to(device) for part in parts))
+
+
+def lessons_for(config: Config) -> Lessons:
+    """Draw prompts from the population that ships, half of them with even tumour sites, and a text for each.
+
+    What is said is all of the prompt, whether the text tells it or not: the encoder learns what to expect.
+    """
+    table = config.class_of_id()
+    classes = {entry.name: int(table[entry.id]) for entry in structures() if entry.id in config.anatomy_ids}
+    random = np.random.default_rng(config.classes)
+    source, seed = default_distribution(), int(random.integers(2**31))
+    prompts = [*source.sample(COUNT - COUNT // 2, seed, "balanced"), *source.sample(COUNT // 2, seed, "match")]
+    return Lessons([text_for(prompt, random) for prompt in prompts], said_of(prompts, classes, config.classes))
+
+
+def teach(conditioner: Conditioner, told: Told, lessons: Lessons, device: torch.device) -> None:
+    """Train a text encoder on texts alone, before any volume is seen."""
+    one = torch.Generator().manual_seed(len(lessons.texts))
+    optimiser = torch.optim.Adam(conditioner.parameters(), WARM_RATE)
+    for step in range(WARM_STEPS):
+        for parameters in optimiser.param_groups:
+            parameters["lr"] = WARM_RATE * min(1.0, (step + 1) / 50, (WARM_STEPS - step) / WARM_STEPS * 2)
+        texts, said = lessons.some(one, device)
+        optimiser.zero_grad()
+        facts_loss(conditioner.read(told(texts).to(device)), said).backward()
+        optimiser.step()
+
+
+def said_of(prompts: Sequence[Prompt], classes: Mapping[str, int], wide: int) -> Said:
+    """What prompts say; a site left open is shared by all that are possible, an open sex is one half."""
+    present, tumour = torch.ones(len(prompts), wide), torch.zeros(len(prompts), wide)
+    for row, prompt in enumerate(prompts):
+        for sex, name in _SEXED.items():
+            if name in classes:
+                present[row, classes[name]] = 0.5 if prompt.patient.sex is None else float(prompt.patient.sex == sex)
+        for name in (entry.name for absent in prompt.absent_organs for entry in group(absent)):
+            if name in classes:
+                present[row, classes[name]] = 0
+        for one in prompt.tumours:
+            sites = [classes[name] for name in one.possible_sites() if name in classes]
+            tumour[row, sites] = tumour[row, sites].clamp_min(1 / max(1, len(sites)))
+    phases = [PHASES.index(one.study.contrast_phase) if one.study.contrast_phase else -1 for one in prompts]
+    numbers = torch.tensor([_numbers(prompt) for prompt in prompts])
+    middle, unit = torch.tensor(_NUMBERS).T
+    return Said(present, tumour, torch.tensor(phases), (numbers - middle) / unit)
+
+
+def _numbers(prompt: Prompt) -> list[float]:
+    first = prompt.tumours[0] if prompt.tumours else None
+    said = (
+        math.log2(first.count) if first and first.count else None,
+        math.log(first.size_mm) if first and first.size_mm else None,
+        prompt.patient.age_years,
+        prompt.patient.height_cm,
+        prompt.patient.weight_kg,
+    )
+    return [float("nan") if value is None else value for value in said]
+
+
+def facts_loss(facts: Facts, said: Said) -> Float[Tensor, ""]:
+    """Cross-entropies of all chances and of the phase, and squared errors of the numbers; what is unsaid has no part."""
+    entropy = functional.binary_cross_entropy_with_logits
+    chances = entropy(facts.present, said.present) + entropy(facts.tumour, said.tumour)
+    phase = functional.cross_entropy(facts.phase, said.phase.clamp_min(0), reduction="none")
+    stated = said.phase >= 0
+    known = ~said.numbers.isnan()
+    off = torch.where(known, facts.numbers - said.numbers.nan_to_num(), 0.0).square()
+    classes = facts.present.shape[1]
+    return (
+        classes * chances / 4
+        + (phase * stated).sum() / stated.sum().clamp_min(1)
+        + off.sum() / known.sum().clamp_min(1)
+    )
