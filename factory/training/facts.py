@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from prompts.schema import Prompt
 
 __all__ = ["Lessons", "Said", "facts_loss", "lessons_for", "said_of", "teach"]
 
-COUNT = 4000
+COUNT = 600
 """Texts to learn from, each of its own prompt."""
 BATCH = 64
 """Texts read at each step, of a training beside its cases."""
@@ -64,19 +65,26 @@ def lessons_for(config: Config) -> Lessons:
     """
     table = config.class_of_id()
     classes = {entry.name: int(table[entry.id]) for entry in structures() if entry.id in config.anatomy_ids}
-    random = np.random.default_rng(config.classes)
-    source, seed = default_distribution(), int(random.integers(2**31))
-    prompts = [*source.sample(COUNT - COUNT // 2, seed, "balanced"), *source.sample(COUNT // 2, seed, "match")]
-    return Lessons([text_for(prompt, random) for prompt in prompts], said_of(prompts, classes, config.classes))
+    prompts, texts = _written(COUNT)
+    return Lessons(texts, said_of(prompts, classes, config.classes))
 
 
-def teach(conditioner: Conditioner, told: Told, lessons: Lessons, device: torch.device) -> None:
-    """Train a text encoder on texts alone, before any volume is seen."""
+@cache
+def _written(count: int) -> tuple[list[Prompt], list[str]]:
+    """Prompts and a text for each; drawn once a process, for they take seconds."""
+    random, source = np.random.default_rng(0), default_distribution()
+    prompts = [*source.sample(count - count // 2, 1, "balanced"), *source.sample(count // 2, 1, "match")]
+    return prompts, [text_for(prompt, random) for prompt in prompts]
+
+
+def teach(conditioner: Conditioner, told: Told, lessons: Lessons, steps: int) -> None:
+    """Train a text encoder on texts alone, before any volume is seen, for at most `WARM_STEPS` steps."""
+    device, steps = next(conditioner.parameters()).device, min(steps, WARM_STEPS)
     one = torch.Generator().manual_seed(len(lessons.texts))
     optimiser = torch.optim.Adam(conditioner.parameters(), WARM_RATE)
-    for step in range(WARM_STEPS):
+    for step in range(steps):
         for parameters in optimiser.param_groups:
-            parameters["lr"] = WARM_RATE * min(1.0, (step + 1) / 50, (WARM_STEPS - step) / WARM_STEPS * 2)
+            parameters["lr"] = WARM_RATE * min(1.0, (step + 1) / 50, (steps - step) / steps * 2)
         texts, said = lessons.some(one, device)
         optimiser.zero_grad()
         facts_loss(conditioner.read(told(texts).to(device)), said).backward()

@@ -120,9 +120,9 @@ class LatentsStage(Stage):
         self._mean, self._sd = mean, sd
         self._lessons = lessons_for(config)
 
-    def warm_up(self) -> None:
+    def warm_up(self, steps: int) -> None:
         """Teach the text encoder what texts say, the contrast phase above all."""
-        teach(self.network.conditioner, self._told, self._lessons, self._device)
+        teach(self.network.conditioner, self._told, self._lessons, steps)
 
     def fetch(self, case: int, seed: int) -> _Case:
         """Read the latents and masks of a case and draw its text."""

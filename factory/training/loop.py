@@ -49,7 +49,7 @@ class Stage(nn.Module, ABC):
         self.helpers, self.step = None, 0
 
     def warm_up(self) -> None:  # most stages have nothing to do
-        """Prepare fresh weights before the first step; the same on every process."""
+        """Prepare fresh weights before the first of so many steps; the same on every process."""
 
     @abstractmethod
     def fetch(self, case: int, seed: int) -> Any:
@@ -109,7 +109,7 @@ def train(stage: Stage, recipe: Recipe, out: Path, team: Team) -> Iterator[Step]
     _require_shares(recipe, team)
     newest = checkpoint.find(out)
     if newest is None:
-        stage.warm_up()
+        stage.warm_up(recipe.steps)
     optimiser = Muon(stage.parameters(), recipe.learning_rate, recipe.weight_decay)
     average = {name: tensor.detach().clone() for name, tensor in stage.network.state_dict().items()}
     state = checkpoint.State(stage.network, average, optimiser, stage.helpers)

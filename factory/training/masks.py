@@ -79,9 +79,9 @@ class MasksStage(Stage):
         self._classes = config.class_of_id()
         self._lessons = lessons_for(config)
 
-    def warm_up(self) -> None:
+    def warm_up(self, steps: int) -> None:
         """Teach the text encoder what texts say."""
-        teach(self.network.conditioner, self._told, self._lessons, self._device)
+        teach(self.network.conditioner, self._told, self._lessons, steps)
 
     def fetch(self, case: int, seed: int) -> _Case:
         """Read a case and draw its text."""
