@@ -48,7 +48,7 @@ class Stage(nn.Module, ABC):
         super().__init__()
         self.helpers, self.step = None, 0
 
-    def warm_up(self) -> None:  # most stages have nothing to do
+    def warm_up(self, steps: int) -> None:  # most stages have nothing to do
         """Prepare fresh weights before the first of so many steps; the same on every process."""
 
     @abstractmethod
