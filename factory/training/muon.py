@@ -2,7 +2,10 @@
 
 Each kernel, read as a matrix of output channels by what they look at, moves along its momentum made orthogonal, so that no
 direction of the gradient is drowned by the strongest (Jordan et al., "Muon: an optimizer for hidden layers in neural
-networks", 2024). Five Newton-Schulz steps stand for the singular value decomposition.
+networks", 2024). Five Newton-Schulz steps stand for the singular value decomposition. PyTorch's own takes matrices alone.
+
+`downstream/trainers/muon.py` moves kernels alike (a test holds the two together): neither package may know the other, and
+what lies below both knows no torch.
 """
 
 from collections.abc import Iterable

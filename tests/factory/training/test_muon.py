@@ -2,6 +2,7 @@
 
 import torch
 
+from downstream.trainers.muon import Muon as Segmenters
 from factory.training.muon import Muon, orthogonal
 
 
@@ -29,3 +30,17 @@ def test_an_ill_conditioned_kernel_is_learnt() -> None:
         (layer(x) - torch.nn.functional.conv3d(x, wanted)).square().mean().backward()
         optimiser.step()
     torch.testing.assert_close(layer.weight, wanted, rtol=0, atol=0.2)
+
+
+def test_kernels_move_as_the_trainer_of_segmenters_moves_them() -> None:
+    one = torch.Generator().manual_seed(0)
+    start = torch.randn(6, 4, 3, 3, 3, generator=one)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    pair = Muon([ours], 4e-3, 0.01), Segmenters([("kernel", theirs)], 4e-3, 0.01)
+    for _ in range(3):
+        ours.grad = torch.randn(start.shape, generator=one)
+        theirs.grad = ours.grad.clone()
+        for optimiser in pair:
+            optimiser.step()
+    assert not torch.equal(ours, start)
+    assert torch.equal(ours, theirs)
