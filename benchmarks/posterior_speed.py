@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from tensor_memory import peak_bytes
 
 from factory.diffusion.categorical import Categorical
 from factory.diffusion.schedule import cosine
@@ -52,18 +52,6 @@ def seconds(step: Callable[[], object], repeats: int) -> float:
         step()
         found.append(time.process_time() - start)
     return statistics.median(found)
-
-
-def peak_bytes(step: Callable[[], object]) -> int:
-    """Most memory that tensors of a step hold at once."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
-        step()
-    held = most = 0
-    for event in sorted(run.profiler.kineto_results.events(), key=lambda one: one.start_ns()):
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return most
 
 
 def main() -> None:

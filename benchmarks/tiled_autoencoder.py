@@ -9,11 +9,10 @@ hold at once beyond the inputs.
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from tensor_memory import peak_bytes
 
 from factory.engines.guidegen.config import AutoencoderConfig
 from factory.engines.guidegen.networks import autoencoder
@@ -21,18 +20,6 @@ from factory.engines.guidegen.weights import Package
 from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.tiling import Tiling, decode, encode
 from factory.training.presets import stage_preset
-
-
-def peak_bytes(work: Callable[[], object]) -> int:
-    """Most memory that tensors hold at once."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
-        work()
-    held = most = 0
-    for event in sorted(run.profiler.kineto_results.events(), key=lambda one: one.start_ns()):
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return most
 
 
 def opened(weights: Path | None) -> Autoencoder:
