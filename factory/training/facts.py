@@ -22,7 +22,7 @@ from prompts.schema import Prompt
 
 __all__ = ["Lessons", "Said", "facts_loss", "lessons_for", "said_of", "teach"]
 
-COUNT = 600
+COUNT = 4000
 """Texts to learn from, each of its own prompt."""
 BATCH = 64
 """Texts read at each step, of a training beside its cases."""
