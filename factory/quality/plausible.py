@@ -131,7 +131,8 @@ def _hu_limits(entry: Structure, phase: Phase | None, widened: float) -> tuple[f
 
 def _connectivity_reasons(measures: Measures) -> Iterator[str]:
     for entry in structures():
-        if measures.cut[entry.id] or entry.group == "undivided" or entry.name in GATE["diffuse"]:
+        both_sides = entry.group == "undivided" and entry.side is None  # kidneys in one label are two pieces
+        if measures.cut[entry.id] or both_sides or entry.name in GATE["diffuse"]:
             continue
         if measures.main_fraction[entry.id] < GATE["main_component"]:
             yield reason("connectivity", f"{entry.name}: {measures.components[entry.id]} parts")

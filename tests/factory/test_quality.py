@@ -239,6 +239,17 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize(("name", "judged"), [("kidneys", False), ("ribs", False), ("lung_left", True)])
+def test_labels_of_both_sides_may_lie_in_pieces(name: str, judged: bool) -> None:
+    request, arrays = patient(ONE, ((LIVER, 30),))
+
+    def pieces(ct: np.ndarray, anatomy: np.ndarray, lesions: np.ndarray) -> None:
+        for x in (-30, 18):
+            anatomy[inside(((-288, -264), (60, 84), (x, x + 24)))] = structure(name).id
+
+    assert ("connectivity" in codes(assess(request, edit(arrays, pieces)))) == judged
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_names_each_fault(name):
     change, code = FAULTS[name]
