@@ -1,9 +1,10 @@
 """The image stage, masks to CT, beside MONAI's MAISI networks with their published settings: seconds, shares, profiles.
 
-    python benchmarks/image_stage_speed.py [--preset full] [--steps 30] [--shrink 4] [--decode-shrink 8] [--threads 1]
+    python benchmarks/image_stage_speed.py [--preset full] [--steps 30] [--own-steps N] [--shrink 4] [--decode-shrink 8] [--threads 1]
 
-Both draw 256 x 256 x 128 voxels with random weights in the same run: MAISI (rflow-ct) a ControlNet and a U-Net in each of the steps,
-then a decoder; ours the feature generator in each step, once without and once with guidance, then the decoder beside its masks.
+Both draw 256 x 256 x 128 voxels with random weights in the same run: MAISI (rflow-ct) a ControlNet and a U-Net in each of its 30 steps,
+then a decoder; ours the feature generator in each of its own, as many as it takes where nothing is said, once without and once with guidance, then the decoder beside
+its masks. `equal_steps` grants it 30, too.
 Neither decodes in overlapping tiles. A step and a decode are measured on a volume that is smaller by `shrink` and `decode-shrink` along each
 side and multiplied by the ratio of voxels. Seconds are CPU time, so that other work on the machine counts for little.
 
@@ -24,6 +25,7 @@ from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMais
 from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
 from torch.profiler import ProfilerActivity, profile
 
+from factory.engines.guidegen.config import LatentsConfig
 from factory.models.autoencoder import Autoencoder
 from factory.models.condition import Condition
 from factory.models.feature_generator import FeatureGenerator
@@ -130,6 +132,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--preset", default="full")
     options.add_argument("--steps", type=int, default=30)
+    options.add_argument("--own-steps", type=int, default=LatentsConfig.model_fields["sample_steps"].default)
     options.add_argument("--shrink", type=int, default=4)
     options.add_argument("--decode-shrink", type=int, default=8)
     options.add_argument("--threads", type=int, default=1)
@@ -148,8 +151,9 @@ def main() -> None:
         own = {"step_s": seconds(step) * once, "masks_s": seconds(encode) * once, "decode_s": seconds(decode) * tiles}
         found["ours"] = {**own, "profile_step": shares(step), "profile_decode": shares(decode)}
     totals = {"maisi": told.steps * base["step_s"] + base["decode_s"]}
-    for name, passes in (("ours", 1), ("ours, guided", 2)):
-        totals[name] = own["masks_s"] + passes * told.steps * own["step_s"] + own["decode_s"]
+    own_steps = {"ours": told.own_steps, "ours, guided": 2 * told.own_steps, "ours, equal_steps": told.steps}
+    for name, passes in own_steps.items():
+        totals[name] = own["masks_s"] + passes * own["step_s"] + own["decode_s"]
     ratios = {name: total / totals["maisi"] for name, total in totals.items()}
     measured = {"latents_zyx": latents, "decoded_latents_zyx": decoded, "extrapolated": [once, tiles]}
     print(json.dumps({**vars(told), **measured, "networks": found, "total_s": totals, "of_maisi": ratios}, indent=1))

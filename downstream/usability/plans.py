@@ -33,17 +33,6 @@ class UsabilityPlan:
     size: Mapping[str, Any]
 
 
-_NANO = {
-    "spacing_mm": 6.0,
-    "iterations": 500,
-    "features": (24, 48, 96),
-    "convolutions": (2, 2, 2),
-    "patch_zyx": (32, 48, 48),
-    "preset": "tiny",
-}
-"""Changes to the network of `transfer`: coarse voxels, so that a patch spans 192 x 288 x 288 mm."""
-
-
 def _plain(purpose: str, name: str, changes: dict[str, Any] | None = None) -> UsabilityPlan:
     return UsabilityPlan(purpose, "ExperimentPlanner", transfer_plan(name).to_json() | (changes or {}))
 
@@ -51,7 +40,7 @@ def _plain(purpose: str, name: str, changes: dict[str, Any] | None = None) -> Us
 PLANS: Mapping[str, UsabilityPlan] = MappingProxyType(
     {
         "tiny": _plain("tests", "tiny"),
-        "nano": _plain("2 cores of a CPU, a few minutes a training", "nano", _NANO),
+        "nano": _plain("2 cores of a CPU, a few minutes a training", "quick", {"iterations": 500}),
         "small": _plain("2 cores of a CPU, an hour a training", "nano"),
         "resenc-m": UsabilityPlan(
             "a GPU with 9 GB or more", "nnUNetPlannerResEncM", transfer_plan("full").to_json() | _OWN

@@ -35,7 +35,9 @@ class Dials:
     preset: Annotated[str, typer.Option(help="Size: tiny, demo or full.")] = "demo"
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; default: the preset's.")] = None
     batch: Annotated[int | None, typer.Option(help="Cases of one step, over all processes.")] = None
-    part: Annotated[int, typer.Option(help="Cases that a process takes at once; the rest is accumulated.")] = 1
+    part: Annotated[
+        int | None, typer.Option(help="Cases a process takes at once, the rest is accumulated; default: the preset's.")
+    ] = None
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate; default: the preset's.")] = None
     seed: Annotated[int, typer.Option(help="Seed of weights, order, noise and texts.")] = 0
     loaders: Annotated[int, typer.Option(help="Threads that read cases.")] = 1

@@ -43,16 +43,16 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
         "masks": {
             "tiny": StagePreset(
                 12.0,
-                SynthesizerSize(UNetSize(48, (1, 1), 1, 1), _TEXT, InjectionSize(8, 1, 4), 8, 4),
+                SynthesizerSize(UNetSize(48, (1, 1, 1), 1, 1), _TEXT, InjectionSize(8, 1, 4), 16, 2),
                 Recipe(
                     batch=2,
                     part=2,
-                    steps=900,
+                    steps=3000,
                     learning_rate=2e-3,
-                    ema=0.99,
+                    ema=0.995,
                     warmup=20,
-                    save_every=50,
-                    validate_every=900,
+                    save_every=100,
+                    validate_every=1000,
                 ),
             ),
             "demo": StagePreset(
@@ -69,8 +69,8 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
         "autoencoder": {
             "tiny": StagePreset(
                 6.0,
-                AutoencoderSize(8, (1, 2, 4), 1, 6, "kl", 256, 8),
-                Recipe(batch=2, part=2, steps=300, learning_rate=1e-3, ema=0.97, save_every=50, validate_every=300),
+                AutoencoderSize(16, (1, 2, 4), 1, 6, "kl", 256, 8),
+                Recipe(batch=2, part=2, steps=2000, learning_rate=1e-3, ema=0.99, save_every=100, validate_every=1000),
                 (24, 24, 24),
             ),
             "demo": StagePreset(
@@ -81,7 +81,7 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
             ),
             "full": StagePreset(
                 1.5,
-                AutoencoderSize(64, (1, 2, 4), 2, 4, "kl", 8192, 16),
+                AutoencoderSize(32, (1, 2, 4), 2, 4, "kl", 8192, 16),
                 Recipe(batch=8, steps=200_000, learning_rate=1e-4, ema=0.9999, save_every=1000, validate_every=5000),
                 (128, 128, 128),
             ),
@@ -90,7 +90,7 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
             "tiny": StagePreset(
                 6.0,
                 FeatureGeneratorSize(UNetSize(32, (1, 1), 1, 1), TextSize(32, 1, 2, 96), InjectionSize(8, 1, 2), 8),
-                Recipe(batch=2, part=2, steps=200, learning_rate=2e-3, ema=0.98, save_every=50, validate_every=200),
+                Recipe(batch=2, part=2, steps=2000, learning_rate=2e-3, ema=0.99, save_every=100, validate_every=1000),
             ),
             "demo": StagePreset(
                 3.0,
@@ -99,7 +99,7 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
             ),
             "full": StagePreset(
                 1.5,
-                FeatureGeneratorSize(UNetSize(128, (1, 2, 4), 2, 2, True), _WIDE_TEXT, InjectionSize(16, 2, 8), 64),
+                FeatureGeneratorSize(UNetSize(64, (1, 2, 4), 2, 2, True), _WIDE_TEXT, InjectionSize(16, 2, 8), 32),
                 Recipe(batch=8, steps=200_000, learning_rate=1e-4, ema=0.9999, save_every=1000, validate_every=5000),
             ),
         },
