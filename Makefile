@@ -51,10 +51,10 @@ bench: $(STAMP) ## measure this machine: store throughput and build scaling
 	$(BIN)/python benchmarks/store_throughput.py
 	$(BIN)/python benchmarks/build_scaling.py
 
-weights: $(STAMP) ## train GuideGen's shipped weights from nothing: 123 phantom cases, three stages, one folder; resumes
+weights: $(STAMP) ## train GuideGen's shipped weights from nothing: 600 phantom cases, three stages, one folder; resumes
 	mkdir -p $(WEIGHTS)
 	$(BIN)/factory prompts sample default --n 1500 --mode balanced --seed 1 --out $(WEIGHTS)/prompts.parquet
-	$(BIN)/factory build --manifest $(WEIGHTS)/prompts.parquet --preset tiny --n 123 --out $(WEIGHTS)/phantom
+	$(BIN)/factory build --manifest $(WEIGHTS)/prompts.parquet --preset tiny --n 600 --out $(WEIGHTS)/phantom
 	$(BIN)/factory train masks --data $(WEIGHTS)/phantom --preset tiny --out $(WEIGHTS)/masks
 	$(BIN)/factory train autoencoder --data $(WEIGHTS)/phantom --preset tiny --out $(WEIGHTS)/autoencoder
 	$(BIN)/factory train latents --data $(WEIGHTS)/phantom --preset tiny --autoencoder $(WEIGHTS)/autoencoder --out $(WEIGHTS)/latents

@@ -8,6 +8,7 @@ The command has the options of `Dials` and then those of the function.
 
 import inspect
 import json
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -166,6 +167,8 @@ def _train(dials: Dials, recipe: "Recipe", start: "Start") -> dict[str, Any] | N
                 seconds, stalled = seconds + last.seconds, stalled + last.stalled
                 bar.update(last.number - bar.n)
                 bar.set_postfix(loss=f"{last.losses['loss']:.4g}", stalled=f"{stalled / seconds:.0%}", refresh=False)
+                if last.scores and quiet is None:
+                    bar.write("\n".join([f"step {last.number}", *_scored(last.scores)]), sys.stderr)
                 if events:
                     events.scalars(last.number, _named(last.losses, "train") | _named(last.scores, "held_out"))
     if not team.leads:
@@ -177,7 +180,11 @@ def _train(dials: Dials, recipe: "Recipe", start: "Start") -> dict[str, Any] | N
 
 def _text(found: dict[str, Any]) -> str:
     first = f"{found['out']}: {found['steps']} steps" + ("" if found["losses"] else ", done before")
-    return "\n".join([first, *(f"  held out: {name} {value:.4g}" for name, value in found["scores"].items())])
+    return "\n".join([first, *_scored(found["scores"])])
+
+
+def _scored(scores: dict[str, float]) -> list[str]:
+    return [f"  held out: {name} {value:.4g}" for name, value in scores.items()]
 
 
 def _named(values: dict[str, float], group: str) -> dict[str, float]:

@@ -81,7 +81,7 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
             ),
             "full": StagePreset(
                 1.5,
-                AutoencoderSize(32, (1, 2, 4), 2, 4, "kl", 8192, 16),
+                AutoencoderSize(32, (1, 2, 4), 1, 4, "kl", 8192, 16),
                 Recipe(batch=8, steps=200_000, learning_rate=1e-4, ema=0.9999, save_every=1000, validate_every=5000),
                 (128, 128, 128),
             ),
@@ -99,7 +99,7 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
             ),
             "full": StagePreset(
                 1.5,
-                FeatureGeneratorSize(UNetSize(64, (1, 2, 4), 2, 2, True), _WIDE_TEXT, InjectionSize(16, 2, 8), 32),
+                FeatureGeneratorSize(UNetSize(64, (1, 2, 4), 2, 1, True), _WIDE_TEXT, InjectionSize(16, 2, 8), 32),
                 Recipe(batch=8, steps=200_000, learning_rate=1e-4, ema=0.9999, save_every=1000, validate_every=5000),
             ),
         },
