@@ -22,6 +22,8 @@ from factory.models.view import COORDINATES
 __all__ = ["LESION_CLASSES", "Synthesizer", "SynthesizerSize"]
 
 LESION_CLASSES = 2
+_LEAST = 1e-4
+"""Least chance, before the head has its say, that a voxel bears a lesion: prompts are read wrong at times."""
 
 Labels = Int64[Tensor, "b z y x"]
 
@@ -119,6 +121,8 @@ class Synthesizer(nn.Module):
         anatomy = self.anatomy_head(h) + nn.functional.logsigmoid(facts.present)[:, None]
         bearing = anatomy.softmax(-1) @ facts.tumour.sigmoid()[..., None].to(anatomy.dtype)
         lesions = self.lesion_head(torch.cat([h, bearing], -1))
+        # a lesion is as likely as its structure is asked to bear one, but for what the head sees of it already
+        lesions = lesions + torch.cat([0 * bearing, bearing.clamp_min(_LEAST).log()], -1)
         return anatomy.transpose(1, 2), lesions.transpose(1, 2)
 
 

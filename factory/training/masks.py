@@ -31,7 +31,7 @@ from prompts.render import render
 
 __all__ = ["MasksStage", "judged"]
 
-LESION_WEIGHT = 200.0
+LESION_WEIGHT = 500.0
 """Lesions are less than a thousandth of a body: the weight is on their whole term, so their frequency stays as it is."""
 CROSS_ENTROPY = 1.0
 FACTS = 3.0
