@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from factory.models.blocks import ResidualBlock, norm
+from factory.models.blocks import Conv3d, ResidualBlock, norm
 from factory.models.bottleneck import Codebook, Gaussian
 from factory.models.mask_encoder import MaskPyramid
 
@@ -82,7 +82,7 @@ class Autoencoder(nn.Module):
             _Level(([*levels, latent])[depth + 1], labels, channels, (size.blocks, False))
             for depth, channels in enumerate(levels)
         )
-        self.leave = nn.Sequential(norm(levels[0]), nn.SiLU(), nn.Conv3d(levels[0], 1, 3, padding=1))
+        self.leave = nn.Sequential(norm(levels[0]), nn.SiLU(), Conv3d(levels[0], 1, 3, padding=1))
 
     def encode(
         self, ct: Volume, anatomy: Labels, lesions: Labels, generators: Sequence[torch.Generator] = ()
@@ -139,8 +139,8 @@ class _Level(nn.Module):
     def __init__(self, inner: int, labels: int, outer: int, build: tuple[int, bool]) -> None:
         super().__init__()
         blocks, halve = build
-        self.enter = nn.Conv3d(inner, outer, 3, stride=2 if halve else 1, padding=1)
-        self.join = nn.Conv3d(outer + labels, outer, 3, padding=1) if labels else nn.Identity()
+        self.enter = Conv3d(inner, outer, 3, stride=2 if halve else 1, padding=1)
+        self.join = Conv3d(outer + labels, outer, 3, padding=1) if labels else nn.Identity()
         self.blocks = nn.Sequential(*(ResidualBlock(outer, outer) for _ in range(blocks)))
 
     def forward(self, x: Float[Tensor, "b c z y x"], mask: Tensor | None) -> Float[Tensor, "b d zl yl xl"]:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from factory.diffusion.chance import normal
+from factory.models.blocks import Conv3d
 
 __all__ = ["Codebook", "Gaussian"]
 
@@ -23,7 +24,7 @@ class Gaussian(nn.Module):
 
     def __init__(self, inner: int, latent: int) -> None:
         super().__init__()
-        self.moments = nn.Conv3d(inner, 2 * latent, 1)
+        self.moments = Conv3d(inner, 2 * latent, 1)
 
     def forward(self, h: Volume, generators: Sequence[torch.Generator]) -> Triple:
         """A sample where there are generators, else the mean; the KL divergence in nats; the mean."""
@@ -47,7 +48,7 @@ class Codebook(nn.Module):
 
     def __init__(self, inner: int, latent: int, codes: int) -> None:
         super().__init__()
-        self.project = nn.Conv3d(inner, latent, 1)
+        self.project = Conv3d(inner, latent, 1)
         self.entries = nn.Embedding(codes, latent)
         nn.init.uniform_(self.entries.weight, -1.0, 1.0)
 

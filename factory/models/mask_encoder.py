@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from factory.models.blocks import ResidualBlock
+from factory.models.blocks import Conv3d, ResidualBlock
 
 __all__ = ["LabelEmbedding", "MaskEncoder", "MaskPyramid"]
 
@@ -58,7 +58,7 @@ class MaskEncoder(nn.Module):
         self.embedding = LabelEmbedding(classes, width)
         layers: list[nn.Module] = []
         for _ in range(halvings):
-            layers += [nn.Conv3d(width, width, 3, stride=2, padding=1), ResidualBlock(width, width)]
+            layers += [Conv3d(width, width, 3, stride=2, padding=1), ResidualBlock(width, width)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, anatomy: Labels, lesions: Labels) -> Float[Tensor, "b w zl yl xl"]:

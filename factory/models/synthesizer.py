@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from factory.models.blocks import Conv3d
 from factory.models.condition import Condition, Conditioner
 from factory.models.facts import Facts
 from factory.models.injection import InjectionSize
@@ -68,10 +69,10 @@ class Synthesizer(nn.Module):
         self.asked = nn.Parameter(torch.randn(labels))
         levels = (len(size.unet.multipliers), size.unet.attention)
         self.conditioner = Conditioner(encoder, size.injection, 4 * width, levels, classes=classes)
-        self.gather = nn.Conv3d(labels * volume, width, 1)
+        self.gather = Conv3d(labels * volume, width, 1)
         self.unet = UNet(size.unet, width + COORDINATES, width, 4 * width, encoder.width)
-        self.spread = nn.Conv3d(width, 2 * labels * volume, 1)
-        self.near = nn.Conv3d(labels, 2 * labels, 3, padding=1)
+        self.spread = Conv3d(width, 2 * labels * volume, 1)
+        self.near = Conv3d(labels, 2 * labels, 3, padding=1)
         self.told = nn.Linear(4 * width, size.hidden)
         self.join = nn.Linear(2 * labels, size.hidden)
         self.anatomy_head = nn.Linear(size.hidden, classes)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from factory.models.blocks import Context, ResidualBlock, TokenAttention, norm, silent
+from factory.models.blocks import Context, Conv3d, ResidualBlock, TokenAttention, norm, silent
 
 __all__ = ["UNet", "UNetSize"]
 
@@ -52,20 +52,20 @@ class UNet(nn.Module):
         super().__init__()
         self.size = size
         levels = size.channels
-        self.enter = nn.Conv3d(inputs, levels[0], 3, padding=1)
+        self.enter = Conv3d(inputs, levels[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, channels in enumerate(levels):
             before = levels[max(0, level - 1)]
             attends = len(levels) - level <= size.attention
-            shrink = nn.Conv3d(before, channels, 3, stride=2, padding=1) if level else nn.Identity()
+            shrink = Conv3d(before, channels, 3, stride=2, padding=1) if level else nn.Identity()
             self.down.append(_Level(shrink, (channels, channels), size.blocks, vector_width, context_width * attends))
             self.up.append(
                 _Level(nn.Identity(), (2 * channels, channels), size.blocks, vector_width, context_width * attends)
             )
-        self.grow = nn.ModuleList(nn.Conv3d(upper, lower, 3, padding=1) for lower, upper in pairwise(levels))
+        self.grow = nn.ModuleList(Conv3d(upper, lower, 3, padding=1) for lower, upper in pairwise(levels))
         self.middle_block = ResidualBlock(levels[-1], levels[-1], vector_width)
         self.middle_attention = TokenAttention(levels[-1], context_width)
-        self.leave = nn.Sequential(norm(levels[0]), nn.SiLU(), silent(nn.Conv3d(levels[0], outputs, 3, padding=1)))
+        self.leave = nn.Sequential(norm(levels[0]), nn.SiLU(), silent(Conv3d(levels[0], outputs, 3, padding=1)))
 
     def forward(
         self, x: Volume, vector: Float[Tensor, "b v"], contexts: Sequence[Context]

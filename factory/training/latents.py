@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from factory.diffusion.chance import normal
@@ -146,23 +146,33 @@ class LatentsStage(Stage):
 
     def forward(self, batch: list[_Case]) -> dict[str, Tensor]:
         """Mean squared error over the cases of a batch, and what is learnt from texts alone."""
-        error = torch.stack([self._loss(case) for case in batch]).mean()
+        alike: dict[torch.Size, list[_Case]] = {}
+        for case in batch:
+            alike.setdefault(case.latents.shape, []).append(case)
+        error = torch.cat([self._errors(cases) for cases in alike.values()]).mean()
         texts, said = self._lessons.some(torch.Generator().manual_seed(batch[0].seed), self._device)
         facts = facts_loss(self.network.conditioner.read(self._told(texts).to(self._device)), said)
         return {"loss": error + FACTS * facts, "error": error, "facts": facts}
 
-    def _loss(self, case: _Case) -> Tensor:
-        one = torch.Generator().manual_seed(case.seed)
-        t = torch.randint(1, self.config.steps + 1, (1,), generator=one).to(self._device)
-        x0 = case.latents[None].to(self._device)
-        e = normal([one], x0)
-        view = view_of([case.grid], self._factor)
+    def _errors(self, cases: Sequence[_Case]) -> Float[Tensor, " b"]:
+        """Mean squared error of each of some cases of one shape."""
+        generators = [torch.Generator().manual_seed(case.seed) for case in cases]
+        t = torch.cat([torch.randint(1, self.config.steps + 1, (1,), generator=one) for one in generators])
+        t = t.to(self._device)
+        x0 = torch.stack([case.latents for case in cases]).to(self._device)
+        e = normal(generators, x0)
+        view = view_of([case.grid for case in cases], self._factor)
         view = replace(view, spacing_mm=view.spacing_mm.to(self._device), extent_mm=view.extent_mm.to(self._device))
-        keep = torch.tensor([case.told], device=self._device)
-        condition = Condition(self._told([case.text]).to(self._device), keep, view)
-        masks = self.network.encode_masks(case.anatomy[None].to(self._device), case.lesions[None].to(self._device))
-        predicted = self.network(self._process.noised(x0, e, t), t, masks, condition)
-        return ((predicted.float() - self._process.target(x0, e, t)) ** 2).mean()
+        keep = torch.tensor([case.told for case in cases], device=self._device)
+        condition = Condition(self._told([case.text for case in cases]).to(self._device), keep, view)
+        anatomy, lesions = (
+            torch.stack(labels).to(self._device)
+            for labels in ([case.anatomy for case in cases], [case.lesions for case in cases])
+        )
+        predicted = self.network(
+            self._process.noised(x0, e, t), t, self.network.encode_masks(anatomy, lesions), condition
+        )
+        return ((predicted.float() - self._process.target(x0, e, t)) ** 2).flatten(1).mean(1)
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
         """Loss of held-out cases at fixed noise, and CTs drawn for the masks of a few beside the originals."""
@@ -170,7 +180,7 @@ class LatentsStage(Stage):
         with torch.inference_mode():
             told = self.config.reads_text
             cases = [replace(self._case(pair, item_seed(1, number)), told=told) for number, pair in enumerate(pairs)]
-            loss = float(np.mean([float(self._loss(case)) for case in cases]))
+            loss = float(np.mean([float(self._errors([case])) for case in cases]))
         rows = []
         for number, pair in enumerate(pairs[:_PICTURED]):
             example = self._latents.cases.load(pair)
