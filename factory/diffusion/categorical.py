@@ -101,6 +101,17 @@ class Categorical:
         other = self._any((chance - stays - goes) / (a * (1 - kept_s)))
         return torch.where(chance < stays, x_t, torch.where(chance < stays + goes, d, other))
 
+    def informed(self, logits: Scores, x_t: Labels, t: Times) -> Scores:
+        """Logits of x_0 with what x_t says of its own voxel: log q(x_t | x_0), exact and up to a constant.
+
+        A network that is told so has to learn its surroundings alone, not how far each step may be trusted.
+        """
+        kept = self.alpha_bar.to(t.device).double()[t].view(-1, *[1] * (logits.ndim - 1))
+        shares = torch.tensor(self.rest or (1 / self.classes,), device=t.device, dtype=torch.float64)
+        share = shares[x_t if self.rest else torch.zeros_like(x_t)][:, None]
+        known = torch.log1p(kept / ((1 - kept) * share).clamp_min(1e-12)).to(logits.dtype)
+        return logits.scatter_add(1, x_t[:, None], known)
+
     def divergence(self, x0: Labels, x_t: Labels, logits: Scores, t: Times) -> Float[Tensor, "b *space"]:
         """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) of each voxel in nats; at t = 1 it is -log p(x_0).
 

@@ -50,6 +50,7 @@ class SynthesizerSize:
 class Synthesizer(nn.Module):
     """Predicts the distribution of the clean anatomy and lesion of each voxel.
 
+    What the noisy label says of its own voxel is no matter of learning: `Categorical.informed` adds it to the logits.
     The U-Net works on patches; behind it each voxel gets its share of its patch's features back, and
     its own noisy labels with those of its neighbours. What is asked is said once more where it counts: a class that
     the text excludes is less likely everywhere, and the lesion head knows how likely each voxel's structure is asked to bear one.
@@ -122,7 +123,7 @@ class Synthesizer(nn.Module):
         anatomy = self.anatomy_head(h) + nn.functional.logsigmoid(facts.present)[:, None]
         bearing = anatomy.softmax(-1) @ facts.tumour.sigmoid()[..., None].to(anatomy.dtype)
         lesions = self.lesion_head(torch.cat([h, bearing], -1))
-        # a lesion is as likely as its structure is asked to bear one, but for what the head sees of it already
+        # a lesion is as likely as its structure is asked to bear one, but for what the head sees around it
         lesions = lesions + torch.cat([0 * bearing, bearing.clamp_min(_LEAST).log()], -1)
         return anatomy.transpose(1, 2), lesions.transpose(1, 2)
 

@@ -135,7 +135,7 @@ class MasksStage(Stage):
         total = torch.zeros((), device=self._device)
         parts = zip(("anatomy", "lesions"), (1.0, LESION_WEIGHT), self._processes, *chosen, logits, strict=True)
         for name, weight, process, x0, x_t, scores in parts:
-            scores = scores.float()
+            scores = process.informed(scores.float(), x_t, t)
             kl = self.config.steps * _mean(process.divergence(x0, x_t, scores, t), batch.weight, counts)
             ce = _mean(torch.nn.functional.cross_entropy(scores, x0, reduction="none"), batch.weight, counts)
             total = total + weight * (kl + CROSS_ENTROPY * ce)

@@ -62,6 +62,18 @@ def test_posterior_equals_brute_force_bayes(noise: tuple, data: st.DataObject) -
     torch.testing.assert_close(found[0, :, 0], brute_force(process, p, j, t, s), rtol=0, atol=1e-9)
 
 
+@settings(max_examples=25)
+@given(NOISE, st.integers(1, STEPS), st.integers(0, 1000))
+def test_informed_logits_are_those_of_bayes(noise: tuple, t: int, seed: int) -> None:
+    process = process_of(noise)
+    prior = torch.randn(1, process.classes, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    x_t = torch.arange(4)[None] % process.classes
+    seen = kernel(process.alpha_bar[t], process.classes, process.rest)[:, x_t[0]]  # [x_0, voxel]
+    wanted = prior[0].softmax(0) * seen
+    found = process.informed(prior, x_t, torch.tensor([t])).softmax(1)[0]
+    torch.testing.assert_close(found, wanted / wanted.sum(0), rtol=0, atol=1e-9)
+
+
 def test_single_precision_stays_within_1e_6_of_bayes() -> None:
     process = Categorical(20, cosine(1000))
     p = torch.randn(20, generator=torch.Generator().manual_seed(0), dtype=torch.float64).mul(3).softmax(0)
