@@ -83,10 +83,13 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
                 told_logits = tuple(
                     guided(*pair, drawing.guidance) for pair in zip(told_logits, free_logits, strict=True)
                 )
-            informed = [process.informed(*pair, t) for process, *pair in zip(both, told_logits, state, strict=True)]
+            parts = [
+                (process, x, process.informed(logits, x, t))
+                for process, x, logits in zip(both, state, told_logits, strict=True)
+            ]
             state = [
                 process.draw(x, logits, jump, drawing.generators) if jump[1] else logits.argmax(1)
-                for process, x, logits in zip(both, state, informed, strict=True)
+                for process, x, logits in parts
             ]
     anatomy, lesions = (labels[0].to(torch.uint8).cpu().numpy() for labels in state)
     return anatomy, lesions
