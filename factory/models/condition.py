@@ -73,9 +73,17 @@ class Conditioner(nn.Module):
         told = torch.cat([embed_time(t, self.width), condition.view.vector(), pooled(text), facts.told()], 1)
         return Conditioned(self.mix(told), [contexts[0]] * self.silent_levels + contexts, facts)
 
-    def read(self, ids: Int64[Tensor, "b n"]) -> Facts:
-        """The facts of texts alone."""
-        return self._read(self.encoder(ids, torch.ones(len(ids), dtype=torch.bool, device=ids.device)))[1]
+    def read(self, ids: Int64[Tensor, "b n"], keep: Bool[Tensor, " b"] | None = None) -> Facts:
+        """The facts of texts alone; of rows not kept, what is to be expected when nothing is told."""
+        kept = torch.ones(len(ids), dtype=torch.bool, device=ids.device) if keep is None else keep
+        return self._read(self.encoder(ids, kept))[1]
+
+    def settle(self) -> None:
+        """Fix all that reads the text: it was learnt from texts, and volumes say too little of words to teach it."""
+        kept = {*self.injection.heads.parameters()} if self.injection.queries is not None else set()
+        for part in (self.encoder, self.injection, self.facts):
+            for parameter in part.parameters():
+                parameter.requires_grad_(parameter in kept)
 
     def _read(self, text: Context) -> tuple[list[Context], Facts]:
         response = self.injection.response(text)

@@ -113,14 +113,17 @@ class Synthesizer(nn.Module):
             voxels = voxels + self.near(labels).flatten(2)
         else:
             voxels = voxels.gather(2, at[:, None].expand(-1, voxels.shape[1], -1)) + _at(self.near, labels, at)
-        found = self._heads(voxels.transpose(1, 2), self.told(vector), facts)
+        shown = lesions.flatten(1) if at is None else lesions.flatten(1).gather(1, at)
+        found = self._heads(voxels.transpose(1, 2), self.told(vector), facts, shown)
         return found if at is not None else tuple(logits.unflatten(2, (nz, ny, nx)) for logits in found)
 
     def _heads(
-        self, voxels: Float[Tensor, "b n c"], told: Float[Tensor, "b h"], facts: Facts
+        self, voxels: Float[Tensor, "b n c"], told: Float[Tensor, "b h"], facts: Facts, shown: Int64[Tensor, "b n"]
     ) -> tuple[Float[Tensor, "b k n"], Float[Tensor, "b two n"]]:
         h = nn.functional.silu(self.join(nn.functional.silu(voxels)) + told[:, None])
         anatomy = self.anatomy_head(h) + nn.functional.logsigmoid(facts.present)[:, None]
+        # noise tends to no lesion, so one that shows is true, and lies in a structure that is asked to bear one
+        anatomy = anatomy + shown[..., None] * facts.tumour.sigmoid().clamp_min(_LEAST).log()[:, None]
         bearing = anatomy.softmax(-1) @ facts.tumour.sigmoid()[..., None].to(anatomy.dtype)
         lesions = self.lesion_head(torch.cat([h, bearing], -1))
         # a lesion is as likely as its structure is asked to bear one, but for what the head sees around it

@@ -20,14 +20,16 @@ from manifests.anatomy import PHASES, group, structures
 from prompts.sampling import default_distribution
 from prompts.schema import Prompt
 
-__all__ = ["Lessons", "Said", "facts_loss", "lessons_for", "said_of", "teach"]
+__all__ = ["UNTOLD", "Lessons", "Said", "facts_loss", "lessons_for", "said_of", "teach"]
 
 COUNT = 4000
 """Texts to learn from, each of its own prompt."""
 BATCH = 64
 """Texts read at each step, of a training beside its cases."""
-WARM_STEPS, WARM_RATE = 1500, 1e-3
+WARM_STEPS, WARM_RATE = 2500, 1e-3
 """Steps on texts alone before the first case, and their learning rate."""
+UNTOLD = 0.1
+"""Share of texts, and of cases, that are not told, for guidance."""
 _SEXED = {"male": "prostate", "female": "uterus"}
 _NUMBERS = ((0.0, 1.0), (math.log(30), 0.5), (60.0, 15.0), (170.0, 10.0), (75.0, 15.0))
 """Middle and unit of each number of `Facts`: log2 of the count, log of the size in mm, years, cm and kg."""
@@ -78,8 +80,8 @@ def _written(count: int) -> tuple[list[Prompt], list[str]]:
 
 
 def teach(conditioner: Conditioner, told: Told, lessons: Lessons, steps: int) -> None:
-    """Train a text encoder on texts alone, before any volume is seen, for at most `WARM_STEPS` steps."""
-    device, steps = next(conditioner.parameters()).device, min(steps, WARM_STEPS)
+    """Train a text encoder on texts alone, before any volume is seen, for twice as many steps, at most `WARM_STEPS`."""
+    device, steps = next(conditioner.parameters()).device, min(2 * steps, WARM_STEPS)
     one = torch.Generator().manual_seed(len(lessons.texts))
     optimiser = torch.optim.Adam(conditioner.parameters(), WARM_RATE)
     for step in range(steps):
@@ -87,7 +89,8 @@ def teach(conditioner: Conditioner, told: Told, lessons: Lessons, steps: int) ->
             parameters["lr"] = WARM_RATE * min(1.0, (step + 1) / 50, (steps - step) / steps * 2)
         texts, said = lessons.some(one, device)
         optimiser.zero_grad()
-        facts_loss(conditioner.read(told(texts).to(device)), said).backward()
+        keep = torch.rand(len(texts), generator=one).to(device) >= UNTOLD
+        facts_loss(conditioner.read(told(texts).to(device), keep), said).backward()
         optimiser.step()
 
 

@@ -28,7 +28,7 @@ from factory.models.tiling import encode
 from factory.training.autoencoder import volumes
 from factory.training.checkpoint import write_bytes
 from factory.training.data import Cases
-from factory.training.facts import facts_loss, lessons_for, teach
+from factory.training.facts import UNTOLD, facts_loss, lessons_for, teach
 from factory.training.loop import Stage, item_seed
 from factory.training.pictures import draw_grey
 from factory.training.runs import Trained
@@ -40,7 +40,6 @@ from prompts.render import render
 
 __all__ = ["Latents", "LatentsStage"]
 
-UNTOLD = 0.1
 FACTS = 0.05
 """Weight of what the text encoder learns from texts alone."""
 _SCORED, _PICTURED, _PICTURE_STEPS = 8, 3, 16

@@ -51,6 +51,9 @@ class Stage(nn.Module, ABC):
     def warm_up(self, steps: int) -> None:  # most stages have nothing to do
         """Prepare fresh weights before the first of so many steps; the same on every process."""
 
+    def settle(self) -> None:  # most stages go on learning all they have
+        """Fix what `warm_up` taught, of a fresh run and of a resumed one."""
+
     @abstractmethod
     def fetch(self, case: int, seed: int) -> Any:
         """Read a case for training, with what is random about it; runs in a loader thread."""
@@ -110,6 +113,7 @@ def train(stage: Stage, recipe: Recipe, out: Path, team: Team) -> Iterator[Step]
     newest = checkpoint.find(out)
     if newest is None:
         stage.warm_up(recipe.steps)
+    stage.settle()
     optimiser = Muon(stage.parameters(), recipe.learning_rate, recipe.weight_decay)
     average = {name: tensor.detach().clone() for name, tensor in stage.network.state_dict().items()}
     state = checkpoint.State(stage.network, average, optimiser, stage.helpers)

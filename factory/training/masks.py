@@ -3,7 +3,7 @@
 Loss of a case, in nats a voxel: T times the KL divergence of one step t of 1..T (in expectation the
 variational bound; small t are drawn more often and count less), plus the cross-entropy of the predicted x_0; both for the anatomy, and with a
 weight for the lesions. It is taken at every voxel near a lesion and at a random share of the others, which count for the rest.
-Beside the cases the text encoder learns from texts alone (`facts.py`).
+What reads the text is taught before, by texts alone (`facts.py`), and then fixed, as a pretrained encoder would be.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from factory.engines.guidegen.networks import Told, synthesizer
 from factory.engines.guidegen.sampling import Drawing, draw_masks, processes, view_of
 from factory.models.condition import Condition
 from factory.training.data import Cases, Example
-from factory.training.facts import facts_loss, lessons_for, teach
+from factory.training.facts import UNTOLD, lessons_for, teach
 from factory.training.loop import Stage, item_seed
 from factory.training.pictures import draw_rows
 from factory.training.texts import prompt_of, text_for
@@ -34,12 +34,8 @@ __all__ = ["MasksStage", "judged"]
 LESION_WEIGHT = 500.0
 """Lesions are less than a thousandth of a body: the weight is on their whole term, so their frequency stays as it is."""
 CROSS_ENTROPY = 1.0
-FACTS = 3.0
-"""Weight of what the text encoder learns from texts alone."""
 JUDGED, _NEAR = 1 / 8, 2
 """Share of voxels at which the loss is taken, and how near to a lesion, in voxels, all are."""
-UNTOLD = 0.1
-"""Share of cases whose text is not told, for guidance."""
 _PICTURED, _SCORED = 3, 6
 _PICTURE_STEPS = 16
 
@@ -77,11 +73,14 @@ class MasksStage(Stage):
         self._processes = processes(config)
         self._chances = training_chances(config.steps)
         self._classes = config.class_of_id()
-        self._lessons = lessons_for(config)
 
     def warm_up(self, steps: int) -> None:
         """Teach the text encoder what texts say."""
-        teach(self.network.conditioner, self._told, self._lessons, steps)
+        teach(self.network.conditioner, self._told, lessons_for(self.config), steps)
+
+    def settle(self) -> None:
+        """Leave the reading of texts as it was taught."""
+        self.network.conditioner.settle()
 
     def fetch(self, case: int, seed: int) -> _Case:
         """Read a case and draw its text."""
@@ -140,9 +139,7 @@ class MasksStage(Stage):
             ce = _mean(torch.nn.functional.cross_entropy(scores, x0, reduction="none"), batch.weight, counts)
             total = total + weight * (kl + CROSS_ENTROPY * ce)
             found |= {f"{name}_kl": kl, f"{name}_ce": ce}
-        texts, said = self._lessons.some(generators[0], self._device)
-        found["facts"] = facts_loss(self.network.conditioner.read(self._told(texts).to(self._device)), said)
-        return {"loss": total + FACTS * found["facts"], **found}
+        return {"loss": total, **found}
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
         """Losses of held-out cases at fixed noise, and samples of a few beside the cases."""
