@@ -47,12 +47,12 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
                 Recipe(
                     batch=2,
                     part=2,
-                    steps=1300,
+                    steps=1200,
                     learning_rate=2e-3,
                     ema=0.99,
                     warmup=20,
                     save_every=100,
-                    validate_every=500,
+                    validate_every=600,
                 ),
             ),
             "demo": StagePreset(

@@ -58,10 +58,12 @@ def processes(config: MasksConfig) -> tuple[Categorical, Categorical]:
     """How anatomy and lesions are noised.
 
     Noise of the lesions tends to "none", not to even chances: what shows of a lesion at any step is then
-    true, where among even noise a few voxels would be lost until the very last steps.
+    true, where among even noise a few voxels would be lost until the very last steps. It is done in half of the
+    steps, so that in drawing the organs take shape first and lesions then find them.
     """
     kept = cosine(config.steps)
-    return Categorical(config.classes, kept), Categorical(LESION_CLASSES, kept, (1 - _STRAY, _STRAY))
+    sooner = kept[(2 * torch.arange(config.steps + 1)).clamp_max(config.steps)]
+    return Categorical(config.classes, kept), Categorical(LESION_CLASSES, sooner, (1 - _STRAY, _STRAY))
 
 
 def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawing) -> tuple[Labels, Labels]:
