@@ -84,10 +84,16 @@ class _Told(Config):
 
 
 class MasksConfig(_Told):
-    """Stage I, the semantic synthesizer."""
+    """Stage I, the semantic synthesizer.
+
+    Attributes:
+        temperature: of the anatomy's distribution when masks are drawn: below 1 drawings have smoother borders and
+            vary less; 1 draws as trained.
+    """
 
     stage: Literal["masks"] = "masks"
     size: SynthesizerSize
+    temperature: float = 0.7
 
 
 class AutoencoderConfig(Config):

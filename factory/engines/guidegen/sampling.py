@@ -23,7 +23,7 @@ from manifests.geometry import Grid
 
 __all__ = ["Drawing", "condition_of", "draw_ct", "draw_masks", "padded", "processes", "view_of"]
 
-_STRAY = 1e-5
+_STRAY = 1e-7
 """Share of lesion voxels in pure noise."""
 
 Labels = UInt8[np.ndarray, "z y x"]
@@ -85,6 +85,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
                 told_logits = tuple(
                     guided(*pair, drawing.guidance) for pair in zip(told_logits, free_logits, strict=True)
                 )
+            told_logits = (told_logits[0] / config.temperature, told_logits[1])
             parts = [
                 (process, x, process.informed(logits, x, t))
                 for process, x, logits in zip(both, state, told_logits, strict=True)
