@@ -15,12 +15,12 @@ from factory.engines.guidegen.config import Config
 from factory.engines.guidegen.networks import Told
 from factory.models.condition import Conditioner
 from factory.models.facts import Facts
-from factory.training.texts import text_for
+from factory.training.texts import UNTOLD, text_for
 from manifests.anatomy import PHASES, group, structures
 from prompts.sampling import default_distribution
 from prompts.schema import Prompt
 
-__all__ = ["UNTOLD", "Lessons", "Said", "facts_loss", "lessons_for", "said_of", "teach"]
+__all__ = ["Lessons", "Said", "facts_loss", "lessons_for", "said_of", "teach"]
 
 COUNT = 4000
 """Texts to learn from, each of its own prompt."""
@@ -28,8 +28,6 @@ BATCH = 64
 """Texts read at each step, of a training beside its cases."""
 WARM_STEPS, WARM_RATE = 2500, 1e-3
 """Steps on texts alone before the first case, and their learning rate."""
-UNTOLD = 0.1
-"""Share of texts, and of cases, that are not told, for guidance."""
 _SEXED = {"male": "prostate", "female": "uterus"}
 _NUMBERS = ((0.0, 1.0), (math.log(30), 0.5), (60.0, 15.0), (170.0, 10.0), (75.0, 15.0))
 """Middle and unit of each number of `Facts`: log2 of the count, log of the size in mm, years, cm and kg."""

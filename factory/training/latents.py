@@ -28,11 +28,11 @@ from factory.models.tiling import encode
 from factory.training.autoencoder import volumes
 from factory.training.checkpoint import write_bytes
 from factory.training.data import Cases
-from factory.training.facts import UNTOLD, facts_loss, lessons_for, teach
+from factory.training.facts import facts_loss, lessons_for, teach
 from factory.training.loop import Stage, item_seed
 from factory.training.pictures import draw_grey
 from factory.training.runs import Trained
-from factory.training.texts import prompt_of, text_for
+from factory.training.texts import UNTOLD, prompt_of, text_for
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.geometry import Grid

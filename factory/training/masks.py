@@ -22,10 +22,10 @@ from factory.engines.guidegen.networks import Told, synthesizer
 from factory.engines.guidegen.sampling import Drawing, draw_masks, processes, view_of
 from factory.models.condition import Condition
 from factory.training.data import Cases, Example
-from factory.training.facts import UNTOLD, lessons_for, teach
+from factory.training.facts import lessons_for, teach
 from factory.training.loop import Stage, item_seed
 from factory.training.pictures import draw_rows
-from factory.training.texts import prompt_of, text_for
+from factory.training.texts import UNTOLD, prompt_of, text_for
 from manifests.geometry import Grid
 from prompts.render import render
 

@@ -24,12 +24,11 @@ from factory.models.condition import Condition
 from factory.training.data import Cases, Example
 from factory.training.loop import Stage, item_seed
 from factory.training.pictures import draw_grey
-from factory.training.texts import prompt_of, text_for
+from factory.training.texts import UNTOLD, prompt_of, text_for
 from prompts.render import render
 
 __all__ = ["SlicesStage"]
 
-UNTOLD = 0.1
 BLUR = 0.05
 """Largest standard deviation of the noise on the slices below, in units of 1000 HU."""
 _SLICES = 8

@@ -13,7 +13,10 @@ from prompts.paraphrase import paraphrase
 from prompts.render import render
 from prompts.schema import Prompt, Tumour, parse_prompt, tumour_organs
 
-__all__ = ["corpus", "prompt_of", "text_for"]
+__all__ = ["UNTOLD", "corpus", "prompt_of", "text_for"]
+
+UNTOLD = 0.1
+"""Share of texts, and of cases, that are not told, for guidance."""
 
 _CANONICAL, _SHORT, _WHOLE = 0.35, 0.25, 0.5
 """Shares of texts in canonical wording and of short ones, and of prompts told whole."""

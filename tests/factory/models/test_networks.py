@@ -5,8 +5,9 @@ import torch
 
 from factory.models import synthesizer as synthesizer_module
 from factory.models.autoencoder import Autoencoder, AutoencoderSize
-from factory.models.blocks import Context
+from factory.models.blocks import Context, Conv3d
 from factory.models.condition import Condition
+from factory.models.facts import Facts
 from factory.models.feature_generator import FeatureGenerator, FeatureGeneratorSize
 from factory.models.injection import InjectionSize
 from factory.models.slice_generator import SliceGenerator, SliceGeneratorSize
@@ -176,6 +177,61 @@ def test_an_encoder_learns_what_its_texts_say(queries: int) -> None:
         optimiser.step()
     assert torch.equal(net.read(ids).tumour > 0, tumour > 0)
     assert torch.equal(net.read(ids).present > 0, present > 0)
+
+
+class Said(torch.nn.Module):
+    """Facts that do not depend on the text."""
+
+    def __init__(self, tumour: list[float]) -> None:
+        super().__init__()
+        chances = torch.tensor([tumour]).logit()
+        self.said = Facts(torch.full_like(chances, 9.0), chances, torch.zeros(1, 4), torch.zeros(1, 5))
+
+    def forward(self, read: torch.Tensor) -> Facts:
+        return self.said
+
+
+def test_a_lesion_is_as_likely_as_its_structure_is_asked_to_bear_one() -> None:
+    net, none = synthesizer(), torch.zeros(1, 2, 2, 2, dtype=torch.long)
+    torch.nn.init.zeros_(net.lesion_head[2].weight)
+    found = []
+    for chance in (0.5, 0.05):
+        net.conditioner.facts = Said([1e-6, chance, chance, chance, chance])
+        anatomy, lesions = net(none, none, torch.tensor([500]), condition(TEXTS[:1], (True,)))
+        bearing = (anatomy.softmax(1)[:, 1:] * chance).sum(1) + anatomy.softmax(1)[:, 0] * 1e-6
+        torch.testing.assert_close((lesions[:, 1] - lesions[:, 0]).diff(dim=1), bearing.log().diff(dim=1))
+        found.append((lesions[:, 1] - lesions[:, 0], bearing.log()))
+    torch.testing.assert_close(found[0][0] - found[1][0], found[0][1] - found[1][1])
+
+
+def test_a_lesion_that_shows_lies_where_one_was_asked() -> None:
+    net, none = synthesizer(), torch.zeros(1, 2, 2, 2, dtype=torch.long)
+    net.conditioner.facts = Said([1e-6, 1e-6, 1e-6, 0.9, 1e-6])
+    anatomy, _ = net(none, none + 1, torch.tensor([500]), condition(TEXTS[:1], (True,)))
+    assert (anatomy.argmax(1) == 3).all()
+
+
+def test_what_reads_the_text_is_fixed_and_the_rest_learns() -> None:
+    net = synthesizer()
+    net.conditioner.settle()
+    anatomy, lesions = labels(5, 2, 4, 4, 4), labels(2, 2, 4, 4, 4)
+    sum(logits.square().mean() for logits in net(anatomy, lesions, torch.tensor([3, 900]), condition())).backward()
+    learns = {name for name, one in net.named_parameters() if one.grad is not None and one.grad.any()}
+    read = tuple(f"conditioner.{part}" for part in ("encoder", "facts", "injection.queries", "injection.decoder"))
+    assert not [name for name in learns if name.startswith(read)]
+    assert {"conditioner.injection.heads.0.weight", "conditioner.mix.0.weight", "anatomy_head.weight"} <= learns
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1)])
+def test_a_convolution_is_torchs_with_and_without_gradient(kernel: int, stride: int) -> None:
+    ours = Conv3d(6, 8, kernel, stride=stride, padding=kernel // 2)
+    theirs = torch.nn.Conv3d(6, 8, kernel, stride=stride, padding=kernel // 2)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(1, 5, 7, 9, 6).movedim(-1, 1)  # strided, as embeddings are
+    wanted = theirs(x)
+    assert torch.equal(ours(x), wanted)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_patches_are_gathered_and_scattered_without_loss() -> None:

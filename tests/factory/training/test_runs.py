@@ -15,6 +15,7 @@ from factory.engines.guidegen import networks
 from factory.engines.guidegen.config import AutoencoderConfig
 from factory.models.autoencoder import AutoencoderSize
 from factory.training import checkpoint, presets
+from factory.training.command import Dials
 from factory.training.recipe import Recipe
 from factory.training.runs import begin, trained
 from manifests.anatomy import table_hash
@@ -118,3 +119,8 @@ def test_a_killed_training_resumes_to_the_unbroken_one(toy_run, tmp_path: Path) 
     subprocess.run([*command, "--out", str(broken)], env=environment, check=True, capture_output=True)
     files = [checkpoint.find(out).path.read_bytes() for out in (whole, broken)]
     assert files[0] == files[1]
+
+
+def test_a_preset_says_how_many_cases_are_taken_at_once() -> None:
+    assert Dials(data=[], out=Path("run"), preset="tiny").recipe("masks").part == 2
+    assert Dials(data=[], out=Path("run"), preset="tiny", part=1).recipe("masks").part == 1
