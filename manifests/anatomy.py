@@ -20,7 +20,9 @@ from manifests.identity import content_hash
 
 __all__ = [
     "PHASES",
+    "SEX_ORGANS",
     "Phase",
+    "Sex",
     "Structure",
     "by_id",
     "by_word",
@@ -34,6 +36,9 @@ __all__ = [
 Phase = Literal["native", "arterial", "portal_venous", "delayed"]
 PHASES: tuple[Phase, ...] = ("native", "arterial", "portal_venous", "delayed")
 """Contrast phases: none, late arterial (about 35 s), portal venous (70 s), delayed (3 to 10 min)."""
+Sex = Literal["male", "female"]
+SEX_ORGANS: Mapping[Sex, str] = MappingProxyType({"male": "prostate", "female": "uterus"})
+"""The structure by which each sex is told; the other has none."""
 
 
 @dataclass(frozen=True, slots=True)

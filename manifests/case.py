@@ -16,7 +16,7 @@ import pyarrow as pa
 from jaxtyping import Int16, UInt8
 from pydantic import BaseModel, ConfigDict
 
-from manifests.anatomy import Phase
+from manifests.anatomy import Phase, Sex
 from manifests.geometry import Grid
 from manifests.identity import canonical_json
 
@@ -42,7 +42,6 @@ FORMAT_VERSION = 1
 FACTORY_VERSION = version("ct-factory")
 """Version of the installed project, as records name it."""
 
-Sex = Literal["male", "female"]
 Status = Literal["accepted", "rejected", "failed"]
 
 

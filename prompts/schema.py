@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from manifests.anatomy import Phase, group, sites, structure, structures
-from manifests.case import Attributes, Sex, TumourAttributes
+from manifests.anatomy import SEX_ORGANS, Phase, Sex, group, sites, structure, structures
+from manifests.case import Attributes, TumourAttributes
 from manifests.errors import InvalidValueError
 from manifests.identity import content_hash
 
@@ -142,12 +142,20 @@ class Prompt(_Part):
         for tumour in self.tumours:
             if not set(tumour.possible_sites()) - absent:
                 raise ValueError(f"a tumour of the {tumour.organ} needs an organ that absent_organs removes")
-            for sex, organ in (("male", "uterus"), ("female", "prostate")):
-                if self.patient.sex == sex and tumour.organ == organ:
-                    raise ValueError(f"a {sex} patient has no {organ}")
+        self._require_one_sex()
         if clash := absent & _members(self.enlarged_organs):
             raise ValueError(f"{', '.join(sorted(clash))}: both absent and enlarged")
         return self
+
+    def _require_one_sex(self) -> None:
+        """Refuse what needs an organ that the patient's sex has not; absent may be anything."""
+        needed = {tumour.organ for tumour in self.tumours} | _members(self.enlarged_organs)
+        told = {sex: organ for sex, organ in SEX_ORGANS.items() if organ in needed}
+        if len(told) > 1:
+            raise ValueError(f"no patient has both {' and '.join(told.values())}")
+        for sex, organ in told.items():
+            if self.patient.sex not in (sex, None):
+                raise ValueError(f"a {self.patient.sex} patient has no {organ}")
 
     @property
     def prompt_id(self) -> str:

@@ -9,7 +9,7 @@ from factory.config import REGION_Z_MM
 from factory.engines.base import Request
 from factory.quality.limits import GATE, reason
 from factory.quality.measure import Measures
-from manifests.anatomy import PHASES, Phase, Structure, group, structure
+from manifests.anatomy import PHASES, SEX_ORGANS, Phase, Structure, group, structure
 from manifests.case import Arrays
 from manifests.geometry import Grid
 from prompts.schema import Prompt
@@ -135,18 +135,15 @@ def _size_reasons(site: str, subject: Prompt, measures: Measures) -> Iterator[st
 
 def measured_sex(measures: Measures) -> str | None:
     """Sex that the pelvic organs show; None without them or with both."""
-    has = {sex: measures.voxels[structure(organ).id] > 0 for sex, organ in _SEX_ORGANS.items()}
+    has = {sex: measures.voxels[structure(organ).id] > 0 for sex, organ in SEX_ORGANS.items()}
     return next(iter(sex for sex in has if has[sex])) if sum(has.values()) == 1 else None
-
-
-_SEX_ORGANS = {"male": "prostate", "female": "uterus"}
 
 
 def _sex_reasons(subject: Prompt, measures: Measures) -> Iterator[str]:
     sex = subject.patient.sex
     if sex is None:
         return
-    own, other = _SEX_ORGANS[sex], next(organ for name, organ in _SEX_ORGANS.items() if name != sex)
+    own, other = SEX_ORGANS[sex], next(organ for name, organ in SEX_ORGANS.items() if name != sex)
     if measures.voxels[structure(other).id]:
         yield reason("sex", f"asked {sex}, measured a {other}")
     shown = "pelvis" in region_parts(subject.study.region)

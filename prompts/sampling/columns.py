@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from manifests.anatomy import group, sites, structure
+from manifests.anatomy import SEX_ORGANS, group, sites, structure
 from prompts.schema import Patient, Prompt, Study, Tumour
 
 __all__ = [
@@ -39,7 +39,6 @@ _STAGES = ("t_stage", "n_stage", "m_stage")
 _NUMBERS = ("age_years", "height_cm", "weight_kg")
 _RANGES = {"age_years": (0.0, 120.0), "height_cm": (40.0, 230.0), "weight_kg": (2.0, 350.0), "size_mm": (0.05, 400.0)}
 _AND = " & "
-_ONE_SEX = {"prostate": "male", "uterus": "female"}
 
 
 def _slot(name: str, number: int) -> str:
@@ -112,7 +111,7 @@ def decode(flat: Columns) -> Prompt:
 
 
 def agree(flat: Columns) -> bool:
-    """Tell whether columns are a valid prompt, and organs of one sex fit the sex.
+    """Tell whether columns are a valid prompt that says no organ absent which the sex never has.
 
     The schema itself lets a report state an absent uterus of a man; nothing is drawn so.
     """
@@ -120,10 +119,7 @@ def agree(flat: Columns) -> bool:
         prompt = decode(flat)
     except (ValidationError, ValueError, LookupError):
         return False
-    named = (*prompt.absent_organs, *prompt.enlarged_organs)
-    return all(_ONE_SEX.get(organ, prompt.patient.sex) in (prompt.patient.sex, None) for organ in named) or (
-        prompt.patient.sex is None
-    )
+    return _absent(prompt) == prompt.absent_organs
 
 
 def _stated(flat: Columns, names: Iterable[str]) -> dict[str, Any]:
@@ -149,8 +145,14 @@ def _tumour(organ: str, number: int, flat: Columns) -> Tumour:
     return Tumour(organ=organ, **fields)
 
 
+def _absent(prompt: Prompt) -> tuple[str, ...]:
+    """Absent organs that are worth saying: a stated sex has others that it never has."""
+    never = {organ for sex, organ in SEX_ORGANS.items() if prompt.patient.sex not in (sex, None)}
+    return tuple(name for name in prompt.absent_organs if name not in never)
+
+
 def _changes(prompt: Prompt) -> str:
-    parts = (("absent", prompt.absent_organs), ("enlarged", prompt.enlarged_organs))
+    parts = (("absent", _absent(prompt)), ("enlarged", prompt.enlarged_organs))
     return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names) or NO_CHANGE
 
 

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from manifests.anatomy import Phase, group
-from manifests.case import Sex
+from manifests.anatomy import SEX_ORGANS, Phase, Sex, group
 from prompts.sampling.base import Distribution
 from prompts.sampling.population import AgeStatistics, BodyStatistics, OrganChange, TumourStatistics, choose
 from prompts.sampling.sequences import Mode, generator, stratum
@@ -26,7 +25,8 @@ __all__ = ["Cohort", "Population", "complete", "default_distribution", "temper"]
 
 FORMAT = 1
 V = TypeVar("V")
-_SEX_OF = {"prostate": "male", "uterus": "female"}
+_ODD = 1e-6
+"""Weight of a sex whose patients never have an organ that is said to be absent."""
 
 
 class Cohort(BaseModel):
@@ -176,8 +176,9 @@ class Population(Distribution):
         weight = 1.0
         for tumour in prompt.tumours:
             weight *= self.tumour[tumour.organ].cases[sex]
-        for organ in (*prompt.absent_organs, *prompt.enlarged_organs):
-            weight *= _SEX_OF.get(organ, sex) == sex
+        others = {organ for other, organ in SEX_ORGANS.items() if other != sex}
+        weight *= not others & set(prompt.enlarged_organs)
+        weight *= _ODD if others & set(prompt.absent_organs) else 1.0
         height, age = prompt.patient.height_cm, prompt.patient.age_years
         return weight * (self.body[sex].height_density(height, 50.0 if age is None else age) if height else 1.0)
 

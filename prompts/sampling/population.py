@@ -13,8 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtr, ndtri
 
-from manifests.anatomy import Phase
-from manifests.case import Sex
+from manifests.anatomy import Phase, Sex
 from prompts.schema import MStage, NStage, TStage
 
 __all__ = ["AgeStatistics", "BodyStatistics", "OrganChange", "SizeStatistics", "Stage", "TumourStatistics", "choose"]

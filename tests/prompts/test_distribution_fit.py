@@ -344,6 +344,12 @@ def test_any_table_is_fitted_or_refused(rows, min_count):
     assert [len(fitted.sample(1, 0, mode)) for mode in ("match", "rare", "coverage")] == [1, 1, 1]
 
 
+def test_what_a_sex_never_has_is_not_learnt_as_absent():
+    rows = [Prompt(patient=Patient(sex="male"), absent_organs=("uterus", "gallbladder"))] * 12
+    drawn = fit(rows, "men", 4).sample(5, 0)
+    assert {prompt.absent_organs for prompt in drawn} == {("gallbladder",)}
+
+
 @pytest.mark.real
 def test_no_drawn_row_is_a_patient_of_kits19(real_data, tmp_path):
     table = real_data / "tables" / "kits19_clinical.json"

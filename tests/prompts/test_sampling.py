@@ -41,6 +41,34 @@ def test_completing_keeps_what_is_stated_and_states_the_rest(prompt, seed):
     assert complete(subject, np.random.default_rng(0)) == subject
 
 
+@pytest.mark.parametrize(
+    ("stated", "sex"),
+    [
+        ({"absent_organs": ("uterus",)}, "female"),
+        ({"absent_organs": ("prostate",)}, "male"),
+        ({"enlarged_organs": ("prostate",)}, "male"),
+        ({"absent_organs": ("uterus",), "tumours": (Tumour(organ="prostate"),)}, "male"),
+    ],
+)
+def test_organs_of_one_sex_tell_the_sex(stated, sex):
+    drawn = {complete(Prompt(**stated), np.random.default_rng(seed)).patient.sex for seed in range(8)}
+    assert drawn == {sex}
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"tumours": (Tumour(organ="prostate"), Tumour(organ="uterus"))}, "no patient has both prostate and uterus"),
+        ({"tumours": (Tumour(organ="prostate"),), "enlarged_organs": ("uterus",)}, "no patient has both"),
+        ({"patient": Patient(sex="male"), "enlarged_organs": ("uterus",)}, "a male patient has no uterus"),
+        ({"patient": Patient(sex="female"), "tumours": (Tumour(organ="prostate"),)}, "a female patient has no"),
+    ],
+)
+def test_no_patient_has_organs_of_both_sexes(stated, message):
+    with pytest.raises(ValueError, match=message):
+        Prompt(**stated)
+
+
 @pytest.mark.parametrize("organ", tumour_organs())
 def test_a_diagnosis_alone_becomes_a_whole_case(organ):
     for seed in range(8):

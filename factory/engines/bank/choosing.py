@@ -14,7 +14,7 @@ from factory.config import REGION_Z_MM
 from factory.engines.bank.placing import expected_z_mm
 from factory.engines.bank.sources import Source
 from factory.quality.limits import GATE
-from manifests.anatomy import group
+from manifests.anatomy import SEX_ORGANS, Sex, group
 from manifests.errors import InvalidValueError
 from prompts.schema import Prompt
 
@@ -26,14 +26,13 @@ _WIDTHS = {"age_years": 15.0, "height_cm": 8.0, "weight_kg": 14.0}
 _UNKNOWN = 0.6
 """Weight of an attribute that the bank does not know."""
 _OTHER_SEX = 0.05
-_SEX_ORGANS = {"male": "prostate", "female": "uterus"}
 
 
-def required(region: str | None, sex: str | None) -> list[str]:
+def required(region: str | None, sex: Sex | None) -> list[str]:
     """Structures or groups that a scan region of a patient must show, as the quality gate has it."""
     parts = GATE["region_parts"].get(region or "torso", [])
     names = [name for part in parts for name in GATE["required"][part]]
-    return names + ([_SEX_ORGANS[sex]] if sex and "pelvis" in parts else [])
+    return names + ([SEX_ORGANS[sex]] if sex and "pelvis" in parts else [])
 
 
 def unlabelled(sources: Sequence[Source]) -> frozenset[str]:
@@ -44,7 +43,7 @@ def unlabelled(sources: Sequence[Source]) -> frozenset[str]:
     if not all(source.whole for source in sources):
         return frozenset()
     labelled = {name for source in sources for name in source.volumes_ml}
-    names = {name for sex in _SEX_ORGANS for name in required("torso", sex)}
+    names = {name for sex in SEX_ORGANS for name in required("torso", sex)}
     return frozenset(name for name in names if not labelled & _members(name))
 
 

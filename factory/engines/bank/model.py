@@ -20,7 +20,7 @@ from factory.engines.bank.sources import Source, open_sources
 from factory.engines.bank.surrounding import BACKGROUND, surround
 from factory.engines.base import MaskModel, Masks, Request
 from factory.engines.lesions import lesion_notes, place_lesions
-from manifests.anatomy import group, structures
+from manifests.anatomy import SEX_ORGANS, group, structures
 from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
 from prompts.schema import Prompt
@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 
 _COMPARED = 4
 """Sources with which a case is compared, the chosen one aside: those most alike in organ volumes."""
-_OTHER_SEX = {"male": "uterus", "female": "prostate"}
 _COMPARING_MM = 4.0
 _PASSES = 3
 _LEAST_SEEN = 0.4
@@ -153,7 +152,8 @@ class Bank(MaskModel):
 
 def _edited(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, subject: Prompt) -> UInt8[np.ndarray, "z y x"]:
     """The anatomy without what the patient lacks, every organ within its range, enlarged ones above it."""
-    remove(anatomy, _members(subject.absent_organs) | {_OTHER_SEX[subject.patient.sex or "male"]})
+    others = {organ for sex, organ in SEX_ORGANS.items() if sex != subject.patient.sex}
+    remove(anatomy, _members(subject.absent_organs) | others)
     remove(anatomy, remnants(anatomy, grid, subject.patient))
     tidy(anatomy)
     enlarged = _members(subject.enlarged_organs)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from manifests.anatomy import SEX_ORGANS
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.errors import InvalidValueError
@@ -24,7 +25,6 @@ DIVIDED = {"kidneys": ("kidney_left", "kidney_right"), "adrenal_glands": ("adren
 """Undivided structures whose parts lie apart, so that left and right can be told by place alone."""
 
 _WHOLE = 30
-_SEX_ORGANS = {"prostate": "male", "uterus": "female"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +90,8 @@ def _known(record: CaseRecord) -> list[float | str | None]:
         for name in ("sex", "age_years", "height_cm", "weight_kg")
     ]
     if pairs[0] is None:
-        shown = {_SEX_ORGANS[row.name] for row in record.structures if row.name in _SEX_ORGANS}
+        named = {row.name for row in record.structures}
+        shown = {sex for sex, organ in SEX_ORGANS.items() if organ in named}
         pairs[0] = shown.pop() if len(shown) == 1 else None
     return pairs
 
