@@ -1,9 +1,10 @@
-"""Lessons for the text encoder: texts, what they say in numbers, and the loss of what was read off them."""
+"""Lessons for what reads the text: texts, what they say in numbers, and stages that learn from them first."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,22 +16,43 @@ from factory.engines.guidegen.config import Config
 from factory.engines.guidegen.networks import Told
 from factory.models.condition import Conditioner
 from factory.models.facts import Facts
+from factory.training.loop import Stage
 from factory.training.texts import UNTOLD, text_for
-from manifests.anatomy import PHASES, group, structures
+from manifests.anatomy import PHASES, SEX_ORGANS, group, structures
 from prompts.sampling import default_distribution
 from prompts.schema import Prompt
 
-__all__ = ["Lessons", "Said", "facts_loss", "lessons_for", "said_of", "teach"]
+__all__ = ["Lessons", "Said", "TextStage", "facts_loss", "lessons_for", "said_of", "teach"]
 
 COUNT = 4000
 """Texts to learn from, each of its own prompt."""
 BATCH = 64
-"""Texts read at each step, of a training beside its cases."""
+"""Texts read at each step."""
 WARM_STEPS, WARM_RATE = 2500, 1e-3
 """Steps on texts alone before the first case, and their learning rate."""
-_SEXED = {"male": "prostate", "female": "uterus"}
 _NUMBERS = ((0.0, 1.0), (math.log(30), 0.5), (60.0, 15.0), (170.0, 10.0), (75.0, 15.0))
 """Middle and unit of each number of `Facts`: log2 of the count, log of the size in mm, years, cm and kg."""
+C = TypeVar("C", bound=Config)
+
+
+class TextStage(Stage, Generic[C]):
+    """A stage whose network reads text by a `Conditioner`: taught by texts alone, then fixed, as a pretrained one would be.
+
+    Attributes:
+        config: of the stage.
+        told: how texts become token numbers.
+    """
+
+    config: C
+    told: Told
+
+    def warm_up(self, steps: int) -> None:
+        """Teach what texts say."""
+        teach(self.network.conditioner, self.told, lessons_for(self.config), steps)
+
+    def settle(self) -> None:
+        """Leave the reading of texts as it was taught."""
+        self.network.conditioner.settle()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,13 +112,14 @@ def teach(conditioner: Conditioner, told: Told, lessons: Lessons, steps: int) ->
         keep = torch.rand(len(texts), generator=one).to(device) >= UNTOLD
         facts_loss(conditioner.read(told(texts).to(device), keep), said).backward()
         optimiser.step()
+    optimiser.zero_grad()
 
 
 def said_of(prompts: Sequence[Prompt], classes: Mapping[str, int], wide: int) -> Said:
     """What prompts say; a site left open is shared by all that are possible, an open sex is one half."""
     present, tumour = torch.ones(len(prompts), wide), torch.zeros(len(prompts), wide)
     for row, prompt in enumerate(prompts):
-        for sex, name in _SEXED.items():
+        for sex, name in SEX_ORGANS.items():
             if name in classes:
                 present[row, classes[name]] = 0.5 if prompt.patient.sex is None else float(prompt.patient.sex == sex)
         for name in (entry.name for absent in prompt.absent_organs for entry in group(absent)):

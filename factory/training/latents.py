@@ -1,7 +1,7 @@
 """Stage III: train the feature generator on the latents of CTs, which are computed once and kept on disk.
 
 Latents are shifted and scaled to zero mean and unit variance a channel. The loss is the mean squared
-error of the prediction (noise, velocity or flow), the step uniform over 1..T, and what the text encoder learns from texts alone.
+error of the prediction (noise, velocity or flow), the step uniform over 1..T.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ from factory.models.tiling import encode
 from factory.training.autoencoder import volumes
 from factory.training.checkpoint import write_bytes
 from factory.training.data import Cases
-from factory.training.facts import facts_loss, lessons_for, teach
-from factory.training.loop import Stage, item_seed
+from factory.training.facts import TextStage
+from factory.training.loop import item_seed
 from factory.training.pictures import draw_grey
 from factory.training.runs import Trained
 from factory.training.texts import UNTOLD, prompt_of, text_for
@@ -40,8 +40,6 @@ from prompts.render import render
 
 __all__ = ["Latents", "LatentsStage"]
 
-FACTS = 0.05
-"""Weight of what the text encoder learns from texts alone."""
 _SCORED, _PICTURED, _PICTURE_STEPS = 8, 3, 16
 
 
@@ -103,13 +101,13 @@ class _Case:
     seed: int
 
 
-class LatentsStage(Stage):
+class LatentsStage(TextStage[LatentsConfig]):
     """The feature generator with its cases and its loss; a batch holds one shape, so it is made of parts of one."""
 
     def __init__(self, config: LatentsConfig, latents: Latents, device: torch.device) -> None:
         super().__init__()
         self.config, self._latents, self._device = config, latents, device
-        net, self._told = generator(config)
+        net, self.told = generator(config)
         self.network = net.to(device)
         self.count = len(latents.cases.training)
         self._process = Gaussian(config.prediction, cosine(config.steps))
@@ -117,11 +115,6 @@ class LatentsStage(Stage):
         self._factor = 2**config.halvings
         mean, sd = (torch.tensor(values).view(-1, 1, 1, 1) for values in (config.latent_mean, config.latent_sd))
         self._mean, self._sd = mean, sd
-        self._lessons = lessons_for(config)
-
-    def warm_up(self, steps: int) -> None:
-        """Teach the text encoder what texts say, the contrast phase above all."""
-        teach(self.network.conditioner, self._told, self._lessons, steps)
 
     def fetch(self, case: int, seed: int) -> _Case:
         """Read the latents and masks of a case and draw its text."""
@@ -144,14 +137,11 @@ class LatentsStage(Stage):
         return list(examples)
 
     def forward(self, batch: list[_Case]) -> dict[str, Tensor]:
-        """Mean squared error over the cases of a batch, and what is learnt from texts alone."""
+        """Mean squared error over the cases of a batch."""
         alike: dict[torch.Size, list[_Case]] = {}
         for case in batch:
             alike.setdefault(case.latents.shape, []).append(case)
-        error = torch.cat([self._errors(cases) for cases in alike.values()]).mean()
-        texts, said = self._lessons.some(torch.Generator().manual_seed(batch[0].seed), self._device)
-        facts = facts_loss(self.network.conditioner.read(self._told(texts).to(self._device)), said)
-        return {"loss": error + FACTS * facts, "error": error, "facts": facts}
+        return {"loss": torch.cat([self._errors(cases) for cases in alike.values()]).mean()}
 
     def _errors(self, cases: Sequence[_Case]) -> Float[Tensor, " b"]:
         """Mean squared error of each of some cases of one shape."""
@@ -163,7 +153,7 @@ class LatentsStage(Stage):
         view = view_of([case.grid for case in cases], self._factor)
         view = replace(view, spacing_mm=view.spacing_mm.to(self._device), extent_mm=view.extent_mm.to(self._device))
         keep = torch.tensor([case.told for case in cases], device=self._device)
-        condition = Condition(self._told([case.text for case in cases]).to(self._device), keep, view)
+        condition = Condition(self.told([case.text for case in cases]).to(self._device), keep, view)
         anatomy, lesions = (
             torch.stack(labels).to(self._device)
             for labels in ([case.anatomy for case in cases], [case.lesions for case in cases])
@@ -189,7 +179,7 @@ class LatentsStage(Stage):
             drawing = Drawing(text, example.grid, generators, steps, self.config.guidance)
             nets = self._latents.network, self.network
             masks = self._classes[example.anatomy], example.lesions
-            ct = draw_ct(nets, self._told, self.config, drawing, masks) / HU_UNIT
+            ct = draw_ct(nets, self.told, self.config, drawing, masks) / HU_UNIT
             assert example.ct is not None
             rows.append((text, [example.ct, ct]))
         draw_grey(folder / f"latents-{step:08d}.png", rows)

@@ -22,8 +22,8 @@ from factory.engines.guidegen.networks import Told, synthesizer
 from factory.engines.guidegen.sampling import Drawing, draw_masks, processes, view_of
 from factory.models.condition import Condition
 from factory.training.data import Cases, Example
-from factory.training.facts import lessons_for, teach
-from factory.training.loop import Stage, item_seed
+from factory.training.facts import TextStage
+from factory.training.loop import item_seed
 from factory.training.pictures import draw_rows
 from factory.training.texts import UNTOLD, prompt_of, text_for
 from manifests.geometry import Grid
@@ -62,25 +62,17 @@ class _Batch:
     seeds: list[int]
 
 
-class MasksStage(Stage):
+class MasksStage(TextStage[MasksConfig]):
     """The synthesizer with its cases and its loss."""
 
     def __init__(self, config: MasksConfig, cases: Cases, device: torch.device) -> None:
         super().__init__()
         self.config, self._cases, self._device = config, cases, device
-        self.network, self._told = _placed(config, device)
+        self.network, self.told = _placed(config, device)
         self.count = len(cases.training)
         self._processes = processes(config)
         self._chances = training_chances(config.steps)
         self._classes = config.class_of_id()
-
-    def warm_up(self, steps: int) -> None:
-        """Teach the text encoder what texts say."""
-        teach(self.network.conditioner, self._told, lessons_for(self.config), steps)
-
-    def settle(self) -> None:
-        """Leave the reading of texts as it was taught."""
-        self.network.conditioner.settle()
 
     def fetch(self, case: int, seed: int) -> _Case:
         """Read a case and draw its text."""
@@ -107,7 +99,7 @@ class MasksStage(Stage):
 
         view = view_of([case.grid for case in examples])
         view = replace(view, spacing_mm=view.spacing_mm.to(self._device), extent_mm=view.extent_mm.to(self._device))
-        ids = self._told([case.text for case in examples]).to(self._device)
+        ids = self.told([case.text for case in examples]).to(self._device)
         keep = torch.tensor([case.told for case in examples], device=self._device)
         stride = torch.tensor([shape[1] * shape[2], shape[2], 1])
         padded = torch.nn.utils.rnn.pad_sequence
@@ -157,7 +149,7 @@ class MasksStage(Stage):
             drawing = Drawing(
                 text, example.grid, generators, min(_PICTURE_STEPS, self.config.steps), self.config.guidance
             )
-            anatomy, lesions = draw_masks(self.network, self._told, self.config, drawing)
+            anatomy, lesions = draw_masks(self.network, self.told, self.config, drawing)
             rows.append((text, (example.anatomy, example.lesions), (self.config.id_of_class()[anatomy], lesions)))
         draw_rows(folder / f"masks-{step:08d}.png", rows)
         return scores

@@ -22,7 +22,8 @@ from factory.engines.guidegen.slices import draw_slices, neighbourhood
 from factory.models.autoencoder import HU_UNIT
 from factory.models.condition import Condition
 from factory.training.data import Cases, Example
-from factory.training.loop import Stage, item_seed
+from factory.training.facts import TextStage
+from factory.training.loop import item_seed
 from factory.training.pictures import draw_grey
 from factory.training.texts import UNTOLD, prompt_of, text_for
 from prompts.render import render
@@ -44,13 +45,13 @@ class _Case:
     seed: int
 
 
-class SlicesStage(Stage):
+class SlicesStage(TextStage[SlicesConfig]):
     """The slice generator with its cases and its loss."""
 
     def __init__(self, config: SlicesConfig, cases: Cases, device: torch.device) -> None:
         super().__init__()
         self.config, self._cases, self._device = config, cases, device
-        net, self._told = slices(config)
+        net, self.told = slices(config)
         self.network = net.to(device)
         self.count = len(cases.training)
         self._process = Gaussian(config.prediction, cosine(config.steps))
@@ -90,7 +91,7 @@ class SlicesStage(Stage):
         generators = [generator] * len(chosen)
         t = torch.randint(1, self.config.steps + 1, (len(chosen),), generator=generator).to(device)
         e = normal(generators, x0)
-        ids = self._told([case.text]).to(device).expand(len(chosen), -1)
+        ids = self.told([case.text]).to(device).expand(len(chosen), -1)
         keep = torch.full((len(chosen),), case.told, device=device)
         spread = replace(
             view, spacing_mm=view.spacing_mm.expand(len(chosen), -1), extent_mm=view.extent_mm.expand(len(chosen), -1)
@@ -124,7 +125,7 @@ class SlicesStage(Stage):
             generators = [torch.Generator().manual_seed(number)]
             drawing = Drawing(text, example.grid, generators, steps, self.config.guidance)
             masks = self._classes[example.anatomy], example.lesions
-            ct = draw_slices(self.network, self._told, self.config, drawing, masks) / HU_UNIT
+            ct = draw_slices(self.network, self.told, self.config, drawing, masks) / HU_UNIT
             assert example.ct is not None
             rows.append((text, [example.ct, ct]))
         draw_grey(folder / f"slices-{step:08d}.png", rows)

@@ -20,8 +20,9 @@ from factory.models.synthesizer import SynthesizerSize
 from factory.models.text_encoder import TextSize
 from factory.models.unet import UNetSize
 from factory.testing import TOY_PRESET, make_request
-from factory.training import facts, presets, texts
+from factory.training import facts, presets, starts, texts
 from factory.training.data import Cases
+from factory.training.distributed import joined
 from factory.training.masks import judged
 from factory.training.presets import StagePreset
 from factory.training.recipe import Recipe
@@ -129,6 +130,26 @@ def test_stage_three_may_be_told_one_of_masks_and_text(reads: str) -> None:
     first, other_text, other_masks = draw("a man", ones), draw("a woman", ones), draw("a man", 2 * ones)
     assert np.array_equal(first, other_text) == (reads == "masks")
     assert np.array_equal(first, other_masks) == (reads == "text")
+
+
+@pytest.mark.usefixtures("toy_size")
+@pytest.mark.parametrize("start", [starts.start_masks, starts.start_slices])
+def test_texts_teach_what_reads_them_and_cases_leave_it(data: Path, start) -> None:
+    said = (None, starts.TextChoice()) if start is starts.start_masks else (None, starts.TextChoice(), "v")
+    with joined() as team:
+        stage, _ = start([data], SIZES["masks" if start is starts.start_masks else "slices"], RECIPE, said)(team)
+        reader = stage.network.conditioner
+        fresh = {name: tensor.clone() for name, tensor in reader.state_dict().items()}
+        stage.warm_up(1)
+        moved = {name for name, tensor in reader.state_dict().items() if not torch.equal(tensor, fresh[name])}
+        assert {"facts.answer.1.weight", "injection.queries"} <= moved
+        stage.settle()
+        stage(stage.collate([stage.fetch(0, 1), stage.fetch(1, 2)]))["loss"].backward()
+    learns = {name for name, parameter in reader.named_parameters() if parameter.grad is not None}
+    assert {name.partition(".")[0] for name in learns} == {"mix", "injection"}
+    assert {name for name in learns if name.startswith("injection")} == {
+        f"injection.heads.0.{name}" for name, _ in reader.injection.heads[0].named_parameters()
+    }
 
 
 def test_a_dataset_of_one_case_is_too_small(toy_run) -> None:
