@@ -30,7 +30,7 @@ from downstream.tumours import measure_tumours
 from factory.config import preset
 from factory.engines.base import Masks
 from factory.engines.guidegen import GuideGenMasks
-from manifests.anatomy import group, structure
+from manifests.anatomy import SEX_ORGANS, group, structure
 from manifests.case import Arrays
 from manifests.geometry import Grid
 from manifests.identity import rng
@@ -38,7 +38,6 @@ from prompts.render import render
 from prompts.sampling import complete, default_distribution
 from prompts.schema import Prompt
 
-SEXED = {"male": "prostate", "female": "uterus"}
 PRESET = preset("tiny")
 
 
@@ -50,11 +49,11 @@ def judged(subject: Prompt, masks: Masks, grid: Grid) -> dict[str, list[bool]]:
     """Hits of one case by measure."""
     found = [tumour.site for tumour in measure_tumours(arrays(masks, grid))]
     asked = [(set(one.possible_sites()), one.count or 1) for one in subject.tumours]
-    there = {name: bool((masks.anatomy == structure(name).id).any()) for name in SEXED.values()}
+    there = {name: bool((masks.anatomy == structure(name).id).any()) for name in SEX_ORGANS.values()}
     gone = {entry.name for name in subject.absent_organs for entry in group(name)}
     hits: dict[str, list[bool]] = {"absent": [not (masks.anatomy == structure(name).id).any() for name in gone]}
     if subject.patient.sex:
-        own = SEXED[subject.patient.sex]
+        own = SEX_ORGANS[subject.patient.sex]
         hits["sex"] = [all(there[name] == (name == own and own not in gone) for name in there)]
     if asked:
         hits["present"] = [bool(found)]

@@ -100,6 +100,9 @@ def pack_command(
     out: Annotated[Path, typer.Option(help="New folder of weights.")],
     sample_steps: Annotated[int | None, typer.Option(help="Steps of the samplers; default: the configs'.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Scale of guidance, 1 = none; default: the configs'.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of the anatomy in stage I, 1 = as trained; default: the config's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> None:
     """Write the weights of runs to one folder.
@@ -108,7 +111,7 @@ def pack_command(
     """
     from factory.training.pack import Sampling, pack
 
-    packed = pack(runs, out, Sampling(sample_steps, guidance))
+    packed = pack(runs, out, Sampling(sample_steps, guidance, temperature))
     lines = [f"{name}: step {one['step']}, {one['bytes'] / 1e6:.1f} MB" for name, one in packed.items()]
     typer.echo(json.dumps({"out": str(out), "stages": packed}) if as_json else "\n".join([f"{out}:", *lines]))
 

@@ -23,16 +23,23 @@ __all__ = ["Sampling", "pack"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the packed weights are drawn from: steps of the samplers and scale of guidance; None leaves a config's own."""
+    """How the packed weights are drawn from; None leaves a config's own.
+
+    Attributes:
+        steps: of the samplers.
+        guidance: its scale.
+        temperature: of the anatomy in stage I.
+    """
 
     steps: int | None = None
     guidance: float | None = None
+    temperature: float | None = None
 
     def of(self, config: Config) -> Config:
         """A config with these, where it has such fields.
 
         Raises:
-            InvalidValueError: if there are more steps than the diffusion has, or guidance is no number.
+            InvalidValueError: if there are more steps than the diffusion has, guidance is no number, or the temperature is none above 0.
         """
         if not isinstance(config, MasksConfig | LatentsConfig | SlicesConfig):
             return config
@@ -42,8 +49,15 @@ class Sampling:
             )
         if self.guidance is not None and not math.isfinite(self.guidance):
             raise InvalidValueError("--guidance", got=str(self.guidance), need="a number", do="Correct it.")
-        said = {"sample_steps": self.steps, "guidance": self.guidance}
-        return config.model_copy(update={name: value for name, value in said.items() if value is not None})
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise InvalidValueError(
+                "--temperature", got=str(self.temperature), need="a number above 0", do="1 draws as trained."
+            )
+        said = {"sample_steps": self.steps, "guidance": self.guidance, "temperature": self.temperature}
+        fields = type(config).model_fields
+        return config.model_copy(
+            update={name: value for name, value in said.items() if value is not None and name in fields}
+        )
 
 
 def pack(runs: Sequence[Path], out: Path, sampling: Sampling = Sampling()) -> dict[str, Any]:

@@ -83,10 +83,11 @@ def test_latents_without_their_autoencoder(runs: list[Path], tmp_path: Path) -> 
 
 
 def test_packed_weights_say_how_they_are_drawn_from(runs: list[Path], tmp_path: Path) -> None:
-    pack.pack(runs[:2], tmp_path / "other", pack.Sampling(steps=7, guidance=3.5))
+    pack.pack(runs[:2], tmp_path / "other", pack.Sampling(steps=7, guidance=3.5, temperature=0.9))
     config = Package.open(tmp_path / "other").config("masks", MasksConfig)
-    assert (config.sample_steps, config.guidance) == (7, 3.5)
-    for wrong in (pack.Sampling(steps=11), pack.Sampling(steps=0), pack.Sampling(guidance=float("nan"))):
+    assert (config.sample_steps, config.guidance, config.temperature) == (7, 3.5, 0.9)
+    wrongs = {"steps": 11, "guidance": float("nan"), "temperature": 0.0}
+    for wrong in (pack.Sampling(**{name: value}) for name, value in [*wrongs.items(), ("steps", 0)]):
         with pytest.raises(InvalidValueError, match="--"):
             pack.pack(runs[:1], tmp_path / "none", wrong)
     assert not (tmp_path / "none").exists()
