@@ -9,7 +9,7 @@ import torch
 from factory.engines.bank.editing import tidy
 from factory.engines.base import MaskModel, Masks, Request
 from factory.engines.guidegen.config import MasksConfig
-from factory.engines.guidegen.lesions import find_lesions
+from factory.engines.guidegen.lesions import lesion_parts, recorded
 from factory.engines.guidegen.networks import Told, synthesizer
 from factory.engines.guidegen.resampling import fine_labels, fine_lesions, working_grid
 from factory.engines.guidegen.sampling import Drawing, draw_masks
@@ -73,9 +73,11 @@ class GuideGenMasks(MaskModel):
         coarse = working_grid(grid, config.spacing_mm)
         drawing = Drawing(text, coarse, [generator], steps or config.sample_steps, config.guidance)
         classes, mask = draw_masks(net, told, config, drawing)
-        anatomy = fine_labels(config.id_of_class()[classes], coarse, grid)
+        drawn = config.id_of_class()[classes]
+        anatomy = fine_labels(drawn, coarse, grid)
         tidy(anatomy)
-        lesions, records = find_lesions(anatomy, fine_lesions(mask, coarse, grid), grid)
+        parts, sites = lesion_parts(drawn, mask)
+        lesions, records = recorded(anatomy, fine_lesions(parts, coarse, grid), sites, grid)
         return Masks(anatomy, lesions, records, lesion_notes(records))
 
 

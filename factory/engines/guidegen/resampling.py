@@ -7,7 +7,7 @@ smoothly interpolated maps of every label, so that borders are surfaces and not 
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int16, UInt8
+from jaxtyping import Float, Float32, Int16, UInt8
 from scipy import ndimage
 
 from manifests.geometry import Grid
@@ -147,16 +147,17 @@ def _smooth(
     return winner
 
 
-def fine_lesions(mask: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> Bool[np.ndarray, "zt yt xt"]:
-    """A lesion map on a finer grid: each 26-connected part blurred, interpolated and cut where it keeps its volume."""
+def fine_lesions(parts: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UInt8[np.ndarray, "zt yt xt"]:
+    """Numbered lesions on a finer grid: each blurred, interpolated and cut where it keeps its volume."""
     if to == grid:
-        return mask > 0
-    fine = np.zeros(to.shape_zyx, bool)
-    parts, _ = ndimage.label(mask, np.ones((3, 3, 3), bool))
+        return parts
+    fine = np.zeros(to.shape_zyx, np.uint8)
     places = _indices(grid, to)
     for number, box in enumerate(ndimage.find_objects(parts), 1):
+        if not box:
+            continue
         low = [max(0, part.start - 3) for part in box]
-        high = [min(length, part.stop + 3) for part, length in zip(box, mask.shape, strict=True)]
+        high = [min(length, part.stop + 3) for part, length in zip(box, parts.shape, strict=True)]
         inside = parts[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] == number
         share = ndimage.gaussian_filter(inside.astype(np.float32), _BLUR, mode="nearest")
         target = tuple(_reached(along, a, b) for along, a, b in zip(places, low, high, strict=True))
@@ -165,7 +166,7 @@ def fine_lesions(mask: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> Bool
         found = _interpolated(share, [along[part] - a for along, part, a in zip(places, target, low, strict=True)])
         voxels = max(1, round(inside.sum() * grid.voxel_volume_ml / to.voxel_volume_ml))
         level = np.partition(found.ravel(), -voxels)[-voxels] if voxels < found.size else 0.0
-        fine[target] |= found >= max(level, 1e-3)
+        fine[target][found >= max(level, 1e-3)] = number
     return fine
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from factory.engines.guidegen.lesions import find_lesions
+from factory.engines.guidegen.lesions import lesion_parts, recorded
 from factory.engines.guidegen.resampling import (
     coarse_labels,
     coarse_lesions,
@@ -85,10 +85,10 @@ def test_what_is_thinner_than_a_voxel_keeps_its_volume_down_and_up() -> None:
     assert (coarse == 2).sum() * 64 == pytest.approx(wanted, rel=0.5)
     assert (fine == 2).sum() == pytest.approx((coarse == 2).sum() * 64, rel=0.3)
     mask = np.zeros(to.shape_zyx, np.uint8)
-    mask[2, 3, 4] = mask[7, 7, 6:8] = 1
-    found, count = ndimage.label(fine_lesions(mask, to, grid))
-    assert sorted(np.bincount(found.ravel())[1:].tolist()) == pytest.approx([64, 128], rel=0.15)
-    assert count == 2
+    mask[2, 3, 4], mask[7, 7, 6:8] = 1, 2
+    found = fine_lesions(mask, to, grid)
+    assert np.bincount(found.ravel())[1:].tolist() == pytest.approx([64, 128], rel=0.15)
+    assert [ndimage.label(found == number)[1] for number in (1, 2)] == [1, 1]
 
 
 def test_equal_grids_change_nothing() -> None:
@@ -98,20 +98,34 @@ def test_equal_grids_change_nothing() -> None:
     assert np.array_equal(coarse_labels(labels, grid, working_grid(grid, 2.0)), labels)
 
 
+def test_a_lesion_keeps_an_organ_too_small_for_the_finer_grid() -> None:
+    grid, to = Grid((24, 24, 24), (2.0, 2.0, 2.0)), Grid((4, 4, 4), (12.0, 12.0, 12.0), (5.0, 5.0, 5.0))
+    liver, pancreas = (structure(name).id for name in ("liver", "pancreas"))
+    drawn, mask = np.full(to.shape_zyx, liver, np.uint8), np.zeros(to.shape_zyx, np.uint8)
+    drawn[1, 2, 1], mask[1, 2, 1] = pancreas, 1
+    parts, sites = lesion_parts(drawn, mask)
+    anatomy = np.full(grid.shape_zyx, liver, np.uint8)
+    instances, (record,) = recorded(anatomy, fine_lesions(parts, to, grid), sites, grid)
+    assert record.site == "pancreas"
+    assert record.center_mm_xyz == pytest.approx((17, 29, 17), abs=2)
+    assert np.array_equal(anatomy == pancreas, instances == 1)
+    assert int(instances.sum()) == pytest.approx(6**3, rel=0.15)
+
+
 def test_lesions_get_the_organ_that_holds_them() -> None:
     grid = Grid((10, 10, 10), (2.0, 3.0, 3.0), (-10.0, 5.0, 7.0))
     liver, spleen, fat = (structure(name).id for name in ("liver", "spleen", "visceral_fat"))
     anatomy = np.full(grid.shape_zyx, fat, np.uint8)
     anatomy[:, :, :5], anatomy[0:3, 0:3, 7:] = liver, spleen
-    mask = np.zeros(grid.shape_zyx, bool)
-    mask[4:8, 4:8, 2:6] = True  # three quarters in the liver, the rest in fat
-    mask[1, 1, 8] = True
-    mask[9, 9, 9] = True  # in fat alone
-    instances, records = find_lesions(anatomy, mask, grid)
+    mask = np.zeros(grid.shape_zyx, np.uint8)
+    mask[4:8, 4:8, 2:6] = 1  # three quarters in the liver, the rest in fat
+    mask[1, 1, 8] = 1
+    mask[9, 9, 9] = 1  # in fat alone
+    instances, records = recorded(anatomy, *lesion_parts(anatomy, mask), grid)
     assert [(one.id, one.organ, one.site) for one in records] == [(1, "liver", "liver"), (2, "spleen", "spleen")]
     assert (anatomy[instances == 1] == liver).all()
     assert instances[9, 9, 9] == 0
     assert records[0].volume_ml == pytest.approx(64 * 18 / 1000)
     assert records[0].center_mm_xyz == pytest.approx((-10 + 3 * 3.5, 5 + 3 * 5.5, 7 + 2 * 5.5))
     assert records[0].size_mm == pytest.approx(12 * 2**0.5, rel=0.05)
-    assert find_lesions(anatomy, np.zeros_like(mask), grid)[1] == ()
+    assert recorded(anatomy, *lesion_parts(anatomy, np.zeros_like(mask)), grid)[1] == ()
