@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-__all__ = ["cosine", "training_chances", "visits"]
+__all__ = ["cosine", "growing", "training_chances", "visits"]
 
 _OFFSET = 0.008
 _LARGEST_BETA = 0.999
+_LEAST_LEFT = 1e-6
 
 
 def cosine(steps: int) -> Float64[Tensor, " steps_and_one"]:
@@ -32,6 +33,24 @@ def cosine(steps: int) -> Float64[Tensor, " steps_and_one"]:
     left = torch.cos((place + _OFFSET) / (1 + _OFFSET) * math.pi / 2) ** 2
     alpha = (left[1:] / left[:-1]).clamp(1 - _LARGEST_BETA, 1)
     return torch.cat([torch.ones(1, dtype=torch.float64), alpha.cumprod(0)])
+
+
+def growing(steps: int, factor: float) -> Float64[Tensor, " steps_and_one"]:
+    """A schedule under which what is left grows, from T down, by nearly equal factors, `factor` in all.
+
+    Of something small and whole a first part shows, then twice as much, and so on: a sampler that draws each voxel
+    apart can see what there is before it draws more. Under the cosine most of it shows within a few jumps.
+
+    Args:
+        steps: T, at least 1.
+        factor: above 1.
+
+    Returns:
+        `alpha_bar` at t = 0..T.
+    """
+    assert steps >= 1
+    place = torch.arange(steps + 1, dtype=torch.float64) / steps
+    return ((factor ** (1 - place) - 1) / (factor - 1)).clamp_min(_LEAST_LEFT)
 
 
 def training_chances(steps: int) -> Float64[Tensor, " steps"]:

@@ -7,7 +7,7 @@ import torch
 
 from factory.diffusion.gaussian import Gaussian
 from factory.diffusion.guidance import guided
-from factory.diffusion.schedule import cosine, training_chances, visits
+from factory.diffusion.schedule import cosine, growing, training_chances, visits
 
 KINDS = ("eps", "v", "flow")
 
@@ -78,6 +78,16 @@ def test_guidance_of_one_is_the_conditional_prediction() -> None:
     assert torch.equal(guided(a, b, 1.0), a)
     assert torch.equal(guided(a, b, 0.0), b)
     assert torch.equal(guided(a, b, 2.0), torch.tensor([[-1.0, -1.0]]))
+
+
+def test_under_the_growing_schedule_what_is_left_multiplies_by_even_factors() -> None:
+    kept = growing(1000, 300.0)
+    assert kept[0] == 1
+    assert kept[-1] > 0
+    assert (kept.diff() < 0).all()
+    factors = kept[:-100:100] / kept[100::100]
+    assert factors[0] == pytest.approx(300**0.1, rel=0.01)  # the few that are left last fall faster
+    assert (factors[:6] < 2.1).all()
 
 
 def test_training_chances_prefer_small_steps_and_are_undone_by_their_weight() -> None:
