@@ -10,8 +10,8 @@ does; what is finished is kept, so a repeated call goes on. Arms, of 200 cases a
     bodies12           twelve bodies alone, each imaged anew for every case
     flat               every structure of one HU; lesions and the scanner as ever
 
-Writes OUT/table.md: mean DSC of each arm over labels and scans, on held-out synthetic cases too, and the difference from `base` over the same pairs of label and
-scan, with a bootstrap interval over scans.
+Writes OUT/table.md: DSC of each arm, its mean over the labels of a scan and then over scans, of held-out synthetic cases too, and the difference from `base` with a
+bootstrap interval over scans.
 """
 
 import argparse
@@ -146,29 +146,30 @@ def table(scores: Mapping[str, Results]) -> str:
     """One row an arm."""
     rows = ["| arm | DSC, real scans | minus base (95 %) | DSC, held-out synthetic |", "|---|---|---|---|"]
     for name, found in scores.items():
-        real, held = (np.mean(list(by_label(found, arm).values())) for arm in ("real", "synthetic"))
+        real, held = (np.mean([np.nanmean(list(labels.values())) for labels in by_case(found, arm).values()])
+                      for arm in ("real", "synthetic"))  # fmt: skip
         rows.append(f"| {name} | {real:.3f} | {difference(found, scores.get('base'))} | {held:.3f} |")
     return "\n".join(rows)
 
 
-def by_label(found: Results, arm: str) -> dict[str, float]:
-    """Mean DSC over the scans of an arm, by label."""
-    dice = found.where(arm=arm, metric="dice")
-    labels = dict.fromkeys(row.structure for row in dice)
-    return {label: float(np.nanmean(list(dice.where(structure=label).by_case().values()))) for label in labels}
+def by_case(found: Results, arm: str) -> dict[str, dict[str, float]]:
+    """DSC by case and label."""
+    cases: dict[str, dict[str, float]] = {}
+    for row in found.where(arm=arm, metric="dice"):
+        cases.setdefault(row.case_id, {})[row.structure] = row.value
+    return cases
 
 
 def difference(found: Results, base: Results | None) -> str:
     """Mean over scans of the mean difference over the labels of a scan."""
     if base is None or base is found:
         return ""
-    values: dict[tuple[str, str], float] = {
-        (row.case_id, row.structure): row.value for row in base.where(arm="real", metric="dice")
-    }
-    by_scan: dict[str, list[float]] = {}
-    for row in found.where(arm="real", metric="dice"):
-        by_scan.setdefault(row.case_id, []).append(row.value - values[row.case_id, row.structure])
-    interval = bootstrap_mean([float(np.nanmean(several)) for several in by_scan.values()], seed=0)
+    theirs = by_case(base, "real")
+    means = [
+        float(np.nanmean([value - theirs[case][label] for label, value in labels.items()]))
+        for case, labels in by_case(found, "real").items()
+    ]
+    interval = bootstrap_mean(means, seed=0)
     return f"{interval.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
