@@ -16,6 +16,7 @@ __all__ = ["coarse_labels", "coarse_lesions", "fine_labels", "fine_lesions", "re
 
 _BLUR = 0.6
 """Standard deviation in coarse voxels that smooths each label's map before it is interpolated."""
+_CORNERS = np.ones((3, 3, 3), bool)
 _ROUNDS = 4
 """Rounds in which labels are weighed until each has its volume."""
 
@@ -148,7 +149,10 @@ def _smooth(
 
 
 def fine_lesions(parts: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UInt8[np.ndarray, "zt yt xt"]:
-    """Numbered lesions on a finer grid: each blurred, interpolated and cut where it keeps its volume."""
+    """Numbered lesions on a finer grid: each blurred, interpolated and cut where it keeps its volume.
+
+    Lesions that do not touch still do not: where two would, the one of the lower number gives way.
+    """
     if to == grid:
         return parts
     fine = np.zeros(to.shape_zyx, np.uint8)
@@ -166,7 +170,14 @@ def fine_lesions(parts: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UIn
         found = _interpolated(share, [along[part] - a for along, part, a in zip(places, target, low, strict=True)])
         voxels = max(1, round(inside.sum() * grid.voxel_volume_ml / to.voxel_volume_ml))
         level = np.partition(found.ravel(), -voxels)[-voxels] if voxels < found.size else 0.0
-        fine[target][found >= max(level, 1e-3)] = number
+        inside = found >= max(level, 1e-3)
+        wide = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in target)
+        margin = [
+            (part.start - around.start, around.stop - part.stop) for part, around in zip(target, wide, strict=True)
+        ]
+        near = ndimage.binary_dilation(np.pad(inside, margin), _CORNERS)
+        fine[wide][near[tuple(slice(0, length) for length in fine[wide].shape)]] = 0
+        fine[target][inside] = number
     return fine
 
 

@@ -98,6 +98,18 @@ def test_equal_grids_change_nothing() -> None:
     assert np.array_equal(coarse_labels(labels, grid, working_grid(grid, 2.0)), labels)
 
 
+def test_lesions_that_do_not_touch_still_do_not_when_smoothed() -> None:
+    random = np.random.default_rng(0)
+    to, grid = Grid((7, 7, 7), (12.0,) * 3, (6.0,) * 3), Grid((9, 9, 9), (9.0,) * 3, (4.5,) * 3)
+    corners = np.ones((3, 3, 3))
+    for _ in range(30):
+        parts, count = ndimage.label(random.random(to.shape_zyx) < 0.25, corners)
+        fine = fine_lesions(parts.astype(np.uint8), to, grid)
+        for number in range(1, count + 1):
+            near = ndimage.binary_dilation(fine == number, corners)
+            assert set(np.unique(fine[near])) <= {0, number}
+
+
 def test_a_lesion_keeps_an_organ_too_small_for_the_finer_grid() -> None:
     grid, to = Grid((24, 24, 24), (2.0, 2.0, 2.0)), Grid((4, 4, 4), (12.0, 12.0, 12.0), (5.0, 5.0, 5.0))
     liver, pancreas = (structure(name).id for name in ("liver", "pancreas"))
