@@ -1,6 +1,6 @@
 """What GuideGen's raw masks have of what was asked, before any quality gate sees them.
 
-    python benchmarks/guidegen_masks.py [--weights FOLDER] [--n 60] [--first 0] [--seed 7] [--steps 32]
+    python benchmarks/guidegen_masks.py [--weights FOLDER] [--n 60] [--first 0] [--seed 7] [--steps 32] [--gate]
     python benchmarks/guidegen_masks.py --sentences tests/prompts/short_sentences.csv
 
 Draws masks at 6 mm for prompts of the population that ships, tumour sites in turn (`balanced`), with a seed that no
@@ -12,6 +12,7 @@ stand, without any extraction. Prints one JSON object: shares with their exact 9
     count      number of tumours within one of what was asked
     sex        prostate or uterus as the sex has it, unless asked absent
     absent     a structure asked absent has no voxel
+    gate       with an image of the texture model the quality gate would pass it (--gate; its reasons are counted, too)
     organ      of a sentence: the largest tumour lies in the organ that it names
 """
 
@@ -19,7 +20,9 @@ import argparse
 import csv
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +31,10 @@ from scipy.stats import binomtest
 
 from downstream.tumours import measure_tumours
 from factory.config import preset
-from factory.engines.base import Masks
+from factory.engines.base import Masks, Request
 from factory.engines.guidegen import GuideGenMasks
+from factory.engines.texture import Texture
+from factory.quality import assess
 from manifests.anatomy import SEX_ORGANS, group, structure
 from manifests.case import Arrays
 from manifests.geometry import Grid
@@ -71,13 +76,25 @@ def judged(subject: Prompt, masks: Masks, grid: Grid) -> dict[str, list[bool]]:
     return hits
 
 
-def drawn(model: GuideGenMasks, options: argparse.Namespace) -> Iterator[dict[str, list[bool]]]:
+def passed(model: GuideGenMasks, request: Request, masks: Masks, reasons: Counter[str]) -> bool:
+    """Whether the gate passes the masks with an image of the texture model; why not is counted by code."""
+    ct = Texture().render(request, masks)
+    verdict = assess(request, replace(arrays(masks, request.grid), ct=ct), model.unlabelled)
+    reasons.update({one.partition(":")[0] for one in verdict.reasons})
+    return verdict.accepted
+
+
+def drawn(model: GuideGenMasks, options: argparse.Namespace, reasons: Counter[str]) -> Iterator[dict[str, list[bool]]]:
     prompts = default_distribution().sample(options.first + options.n, options.seed, "balanced")[options.first :]
     for number, prompt in enumerate(prompts, options.first):
-        subject = complete(prompt, rng(f"benchmark-{options.seed}-{number}", "subject"))
+        case_id = f"benchmark-{options.seed}-{number}"
+        subject = complete(prompt, rng(case_id, "subject"))
         grid = PRESET.grid(subject.study.region)
         masks = model.draw_text(render(subject), grid, torch.Generator().manual_seed(number), options.steps)
-        yield judged(subject, masks, grid)
+        gate = (
+            {"gate": [passed(model, Request(case_id, prompt, subject, grid), masks, reasons)]} if options.gate else {}
+        )
+        yield judged(subject, masks, grid) | gate
 
 
 def read(model: GuideGenMasks, options: argparse.Namespace) -> Iterator[dict[str, list[bool]]]:
@@ -109,13 +126,16 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--steps", type=int, default=None, help="of the sampler; default: those of the weights")
+    parser.add_argument("--gate", action="store_true", help="ask the quality gate, too")
     parser.add_argument("--sentences", type=Path, help="table with columns text and organ")
     options = parser.parse_args()
     model = GuideGenMasks(options.weights)
     started = time.perf_counter()
-    hits = list(read(model, options) if options.sentences else drawn(model, options))
+    reasons: Counter[str] = Counter()
+    hits = list(read(model, options) if options.sentences else drawn(model, options, reasons))
     seconds = (time.perf_counter() - started) / len(hits)
-    print(json.dumps(shares(hits) | {"cases": len(hits), "seconds_a_case": round(seconds, 2)}, indent=1))
+    refused = {"cases_refused_for": dict(reasons.most_common())} if options.gate else {}
+    print(json.dumps(shares(hits) | {"cases": len(hits), "seconds_a_case": round(seconds, 2)} | refused, indent=1))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # all of these are read when numpy is imported
-os.environ.setdefault("MKL_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 import typer
 

@@ -26,6 +26,9 @@ LESION_CLASSES = 2
 _LEAST = 1e-4
 """Least chance, before the head has its say, that a voxel bears a lesion: prompts are read wrong at times."""
 
+_AROUND = (3, 7, 15)
+"""Sides, in voxels, of the boxes around each voxel in which what shows of lesions is counted."""
+
 Labels = Int64[Tensor, "b z y x"]
 
 
@@ -53,7 +56,8 @@ class Synthesizer(nn.Module):
     What the noisy label says of its own voxel is no matter of learning: `Categorical.informed` adds it to the logits.
     The U-Net works on patches; behind it each voxel gets its share of its patch's features back, and
     its own noisy labels with those of its neighbours. What is asked is said once more where it counts: a class that
-    the text excludes is less likely everywhere, and the lesion head knows how likely each voxel's structure is asked to bear one.
+    the text excludes is less likely everywhere, and the lesion head knows how likely each voxel's structure is asked to bear one,
+    and how much of lesions shows near it and anywhere.
 
     Args:
         size: of the parts.
@@ -78,7 +82,7 @@ class Synthesizer(nn.Module):
         self.join = nn.Linear(2 * labels, size.hidden)
         self.anatomy_head = nn.Linear(size.hidden, classes)
         self.lesion_head = nn.Sequential(
-            nn.Linear(size.hidden + 1, size.hidden), nn.SiLU(), nn.Linear(size.hidden, LESION_CLASSES)
+            nn.Linear(size.hidden + 2 + len(_AROUND), size.hidden), nn.SiLU(), nn.Linear(size.hidden, LESION_CLASSES)
         )
 
     def forward(
@@ -113,22 +117,44 @@ class Synthesizer(nn.Module):
             voxels = voxels + self.near(labels).flatten(2)
         else:
             voxels = voxels.gather(2, at[:, None].expand(-1, voxels.shape[1], -1)) + _at(self.near, labels, at)
-        shown = lesions.flatten(1) if at is None else lesions.flatten(1).gather(1, at)
-        found = self._heads(voxels.transpose(1, 2), self.told(vector), facts, shown)
+        flat = lesions.flatten(1)
+        shown = flat if at is None else flat.gather(1, at)
+        counts = _counts(lesions).flatten(1, 3)
+        around = counts if at is None else counts.gather(1, at[..., None].expand(-1, -1, counts.shape[2]))
+        found = self._heads(voxels.transpose(1, 2), self.told(vector), facts, (shown, around.log1p()))
         return found if at is not None else tuple(logits.unflatten(2, (nz, ny, nx)) for logits in found)
 
     def _heads(
-        self, voxels: Float[Tensor, "b n c"], told: Float[Tensor, "b h"], facts: Facts, shown: Int64[Tensor, "b n"]
+        self,
+        voxels: Float[Tensor, "b n c"],
+        told: Float[Tensor, "b h"],
+        facts: Facts,
+        shows: tuple[Int64[Tensor, "b n"], Float[Tensor, "b n boxes"]],
     ) -> tuple[Float[Tensor, "b k n"], Float[Tensor, "b two n"]]:
         h = nn.functional.silu(self.join(nn.functional.silu(voxels)) + told[:, None])
         anatomy = self.anatomy_head(h) + nn.functional.logsigmoid(facts.present)[:, None]
         # noise tends to no lesion, so one that shows is true, and lies in a structure that is asked to bear one
-        anatomy = anatomy + shown[..., None] * facts.tumour.sigmoid().clamp_min(_LEAST).log()[:, None]
+        anatomy = anatomy + shows[0][..., None] * facts.tumour.sigmoid().clamp_min(_LEAST).log()[:, None]
         bearing = anatomy.softmax(-1) @ facts.tumour.sigmoid()[..., None].to(anatomy.dtype)
-        lesions = self.lesion_head(torch.cat([h, bearing], -1))
+        # once some of a lesion shows, the rest is near it
+        lesions = self.lesion_head(torch.cat([h, bearing, shows[1].to(h.dtype)], -1))
         # a lesion is as likely as its structure is asked to bear one, but for what the head sees around it
         lesions = lesions + torch.cat([0 * bearing, bearing.clamp_min(_LEAST).log()], -1)
         return anatomy.transpose(1, 2), lesions.transpose(1, 2)
+
+
+def _counts(lesions: Labels) -> Int64[Tensor, "b z y x boxes"]:
+    """Lesion voxels in the boxes of `_AROUND` around each voxel, and in the whole volume."""
+    counts = []
+    for side in _AROUND:
+        found = lesions
+        for axis, length in enumerate(lesions.shape[1:], 1):
+            up_to = nn.functional.pad(found.cumsum(axis).movedim(axis, -1), (1, 0))
+            place = torch.arange(length, device=lesions.device)
+            ends = (place + side // 2 + 1).clamp_max(length), (place - side // 2).clamp_min(0)
+            found = (up_to[..., ends[0]] - up_to[..., ends[1]]).movedim(-1, axis)
+        counts.append(found)
+    return torch.stack([*counts, lesions.sum((1, 2, 3), keepdim=True).expand_as(lesions)], -1)
 
 
 def _at(conv: nn.Conv3d, x: Float[Tensor, "b c z y x"], at: Int64[Tensor, "b n"]) -> Float[Tensor, "b d n"]:

@@ -42,6 +42,9 @@ class Dials:
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate; default: the preset's.")] = None
     seed: Annotated[int, typer.Option(help="Seed of weights, order, noise and texts.")] = 0
     loaders: Annotated[int, typer.Option(help="Threads that read cases.")] = 1
+    threads: Annotated[
+        int | None, typer.Option(help="Threads that compute; default: all cores, of several processes one each.", min=1)
+    ] = None
     workers: Annotated[int, typer.Option(help="Processes, on Ray where there are several.")] = 1
     gpus_per_worker: Annotated[float, typer.Option(help="GPUs of each process, on Ray.")] = 0.0
     address: Annotated[str | None, typer.Option(help="Ray cluster; default: this machine.")] = None
@@ -153,7 +156,7 @@ def _train(dials: Dials, recipe: "Recipe", start: "Start") -> dict[str, Any] | N
     from factory.training.loop import Step, train
     from factory.training.runs import begin
 
-    with joined() as team, ExitStack() as held:
+    with joined(dials.threads) as team, ExitStack() as held:
         stage, config = start(team)
         if team.leads:
             held.enter_context(begin(dials.out, config, recipe))

@@ -44,8 +44,12 @@ class Team:
 
 
 @contextmanager
-def joined() -> Iterator[Team]:
-    """Join the processes that torchrun or Ray started (variables RANK, WORLD_SIZE, LOCAL_RANK), if it did."""
+def joined(threads: int | None = None) -> Iterator[Team]:
+    """Join the processes that torchrun or Ray started (variables RANK, WORLD_SIZE, LOCAL_RANK), if it did.
+
+    Args:
+        threads: that compute on the CPU in this process; None = one in each of several, and alone as many as there are cores for it.
+    """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = torch.device("cpu")
     if torch.cuda.is_available():
@@ -53,11 +57,19 @@ def joined() -> Iterator[Team]:
         torch.cuda.set_device(device)
     if size > 1:
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or (_cores() if size == 1 else 1))
     try:
         yield Team(rank, size, device, _half_is_fast(device))
     finally:
+        torch.set_num_threads(before)
         if size > 1:
             torch.distributed.destroy_process_group()
+
+
+def _cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _half_is_fast(device: torch.device) -> bool:

@@ -121,7 +121,8 @@ def train(stage: Stage, recipe: Recipe, out: Path, team: Team) -> Iterator[Step]
         checkpoint.load(newest, state)
     done = newest.step if newest else 0
     shared: nn.Module = DistributedDataParallel(stage) if team.size > 1 else stage
-    with ThreadPoolExecutor(recipe.loaders) as pool:
+    # a loader that computes on several threads of OpenMP slows down those of this thread by half
+    with ThreadPoolExecutor(recipe.loaders, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         batches = _Batches(stage, recipe, team, pool)
         for number in range(done, recipe.steps):
             started, stage.step = time.perf_counter(), number

@@ -47,12 +47,12 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
                 Recipe(
                     batch=2,
                     part=2,
-                    steps=1200,
+                    steps=2500,
                     learning_rate=2e-3,
-                    ema=0.99,
+                    ema=0.995,
                     warmup=20,
                     save_every=100,
-                    validate_every=600,
+                    validate_every=1000,
                 ),
             ),
             "demo": StagePreset(

@@ -89,11 +89,13 @@ class MasksConfig(_Told):
     Attributes:
         temperature: of the anatomy's distribution when masks are drawn: below 1 drawings have smoother borders and
             vary less; 1 draws as trained.
+        lesion_temperature: of where lesions are, not of how much: below 1 they come in fewer pieces.
     """
 
     stage: Literal["masks"] = "masks"
     size: SynthesizerSize
-    temperature: float = 0.7
+    temperature: float = 1.0
+    lesion_temperature: float = 0.6
 
 
 class AutoencoderConfig(Config):

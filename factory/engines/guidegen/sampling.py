@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from factory.diffusion.categorical import Categorical
 from factory.diffusion.gaussian import Gaussian
 from factory.diffusion.guidance import guided
-from factory.diffusion.schedule import cosine, visits
+from factory.diffusion.schedule import cosine, growing, visits
 from factory.engines.guidegen.config import LatentsConfig, MasksConfig
 from factory.engines.guidegen.networks import Told
 from factory.models.autoencoder import HU_UNIT, Autoencoder
@@ -25,6 +25,13 @@ __all__ = ["Drawing", "condition_of", "draw_ct", "draw_masks", "padded", "proces
 
 _STRAY = 1e-7
 """Share of lesion voxels in pure noise."""
+_GROWTH = 300.0
+"""How much more of a lesion is there at t = 0 than when it begins to show: about the voxels of a large one."""
+
+_SLACK = 1.5
+"""How far the number of lesion voxels may leave what was expected of it, as a factor."""
+_FACTOR, _HALVINGS = 40.0, 24
+"""Largest logarithm of the factor on the odds of a lesion, and how finely it is sought."""
 
 Labels = UInt8[np.ndarray, "z y x"]
 
@@ -59,23 +66,30 @@ def processes(config: MasksConfig) -> tuple[Categorical, Categorical]:
 
     Noise of the lesions tends to "none", not to even chances: what shows of a lesion at any step is then
     true, where among even noise a few voxels would be lost until the very last steps. It is done in half of the
-    steps, so that in drawing the organs take shape first and lesions then find them.
+    steps, so that in drawing the organs take shape first and lesions then find them; and lesions grow by equal
+    factors, from one voxel on, so that they grow around it and not in many places.
     """
-    kept = cosine(config.steps)
-    sooner = kept[(2 * torch.arange(config.steps + 1)).clamp_max(config.steps)]
-    return Categorical(config.classes, kept), Categorical(LESION_CLASSES, sooner, (1 - _STRAY, _STRAY))
+    sooner = (2 * torch.arange(config.steps + 1)).clamp_max(config.steps)
+    lesions = growing(config.steps, _GROWTH)[sooner]
+    return Categorical(config.classes, cosine(config.steps)), Categorical(LESION_CLASSES, lesions, (1 - _STRAY, _STRAY))
 
 
 def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawing) -> tuple[Labels, Labels]:
     """Draw the classes of the anatomy, and 1 where a lesion is, on the drawing's grid.
 
-    At the last step the likeliest class is taken.
+    Organs take shape before lesions show, and without the bulge of any; the network then doubts that there is one,
+    though what it expects should not change on average. What it knows better is where, so the odds of all voxels are moved by one
+    factor until they add up to about the lesion that it expected at first. That also makes up for a temperature of lesions below 1.
+
+    At the last step the likeliest class of the anatomy is taken. Lesions are drawn to the end: of a small one that does not
+    show yet no single voxel is likelier than not.
     """
     both = processes(config)
     device = next(net.parameters()).device
     condition = condition_of(told, drawing, 1, device)
     like = torch.zeros((1, *drawing.grid.shape_zyx), dtype=torch.long, device=device)
     with torch.inference_mode():
+        expected: float | None = None
         state = [process.pure_noise(like, drawing.generators) for process in both]
         for jump in visits(config.steps, drawing.steps):
             t = torch.full((1,), jump[0], device=device)
@@ -85,17 +99,42 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
                 told_logits = tuple(
                     guided(*pair, drawing.guidance) for pair in zip(told_logits, free_logits, strict=True)
                 )
-            told_logits = (told_logits[0] / config.temperature, told_logits[1])
-            parts = [
-                (process, x, process.informed(logits, x, t))
-                for process, x, logits in zip(both, state, told_logits, strict=True)
+            expected = float(_chances(told_logits[1]).sum()) if expected is None else expected
+            where = torch.where(state[1][:, None] > 0, 1.0, config.lesion_temperature)  # what shows is no guess
+            told_logits = (told_logits[0] / config.temperature, told_logits[1] / where)
+            anatomy, lesions = (
+                process.informed(logits, x, t) for process, x, logits in zip(both, state, told_logits, strict=True)
+            )
+            lesions = _adding_up(lesions, state[1], expected)
+            drawn = [
+                process.draw(x, logits, jump, drawing.generators)
+                for process, x, logits in zip(both, state, (anatomy, lesions), strict=True)
             ]
-            state = [
-                process.draw(x, logits, jump, drawing.generators) if jump[1] else logits.argmax(1)
-                for process, x, logits in parts
-            ]
-    anatomy, lesions = (labels[0].to(torch.uint8).cpu().numpy() for labels in state)
-    return anatomy, lesions
+            state = [drawn[0] if jump[1] else anatomy.argmax(1), drawn[1]]
+    classes, mask = (labels[0].to(torch.uint8).cpu().numpy() for labels in state)
+    return classes, mask
+
+
+def _chances(logits: Float[Tensor, "one two z y x"]) -> Float[Tensor, "one z y x"]:
+    return (logits[:, 1] - logits[:, 0]).sigmoid()
+
+
+def _adding_up(
+    logits: Float[Tensor, "one two z y x"], shown: Int64[Tensor, "one z y x"], expected: float
+) -> Float[Tensor, "one two z y x"]:
+    """Logits of no lesion and of a lesion whose chances add up to the expected number of voxels, within `_SLACK`.
+
+    Voxels that show a lesion count and stay as they are; only the others are moved.
+    """
+    hidden = (shown == 0).to(logits.dtype)
+    total, found = float((_chances(logits) * hidden).sum()), float(shown.sum())
+    wanted = max(0.0, min(max(total, expected / _SLACK - found), expected * _SLACK - found))
+    low, high = -_FACTOR, _FACTOR
+    for _ in range(_HALVINGS if wanted != total else 0):
+        middle = (low + high) / 2
+        less = float(((logits[:, 1] - logits[:, 0] + middle).sigmoid() * hidden).sum()) < wanted
+        low, high = (middle, high) if less else (low, middle)
+    return torch.stack([logits[:, 0], logits[:, 1] + (low + high) / 2 * hidden], 1)
 
 
 def draw_ct(

@@ -45,6 +45,42 @@ def test_no_lesion_shows_before_organs_have_taken_shape() -> None:
     anatomy, lesions = processes(CONFIG)
     half = CONFIG.steps // 2
     assert lesions.alpha_bar[half] < 1e-5 < 0.4 < anatomy.alpha_bar[half]
-    assert lesions.alpha_bar[half // 2] == anatomy.alpha_bar[half]
+    assert lesions.alpha_bar[half // 2] < 0.1  # of a lesion of ten voxels not one yet, on average
     noise = torch.zeros(1, 100, 100, 10, dtype=torch.long)
     assert not lesions.pure_noise(noise, [torch.Generator().manual_seed(0)]).any()
+
+
+class Doubting(Undecided):
+    """Expects 8 voxels of lesion at first and a hundredth of them later, four times likelier in the upper half."""
+
+    def forward(self, anatomy, lesions, t, condition, at=None):
+        odds = torch.full((1, *anatomy.shape[1:]), 8 / anatomy[0].numel() / 2.5)
+        odds[:, 4:] *= 4
+        odds = (odds if int(t) == CONFIG.steps else odds / 100).log()
+        return super().forward(anatomy, lesions, t, condition, at)[0], torch.stack([0 * odds, odds], 1)
+
+
+def drawn_lesions(lesion_temperature: float) -> tuple[float, float]:
+    """Voxels of a drawing, and the share of them in the upper half."""
+    config = CONFIG.model_copy(update={"lesion_temperature": lesion_temperature})
+    masks = [
+        draw_masks(
+            Doubting(),
+            lambda texts: torch.zeros(1, 4, dtype=torch.long),
+            config,
+            Drawing("a man", GRID, [torch.Generator().manual_seed(seed)], 32, 1.0),
+        )[1]
+        for seed in range(40)
+    ]
+    return sum(int(mask.sum()) for mask in masks) / 40, float(sum(mask[4:].sum() for mask in masks)) / sum(
+        mask.sum() for mask in masks
+    )
+
+
+def test_as_much_lesion_is_drawn_as_was_expected_before_organs_took_shape() -> None:
+    count, above = drawn_lesions(1.0)
+    assert abs(count - 8 / 1.5) < 1.1  # three standard errors
+    assert abs(above - 0.8) < 0.1
+    cool, surer = drawn_lesions(0.5)
+    assert abs(cool - 8 / 1.5) < 1.1
+    assert abs(surer - 16 / 17) < 0.06
