@@ -50,22 +50,26 @@ def test_no_lesion_shows_before_organs_have_taken_shape() -> None:
     assert not lesions.pure_noise(noise, [torch.Generator().manual_seed(0)]).any()
 
 
-class Doubting(Undecided):
-    """Expects 8 voxels of lesion at first and a hundredth of them later, four times likelier in the upper half."""
+class Wavering(Undecided):
+    """Expects 8 voxels of lesion at first and `later` times their odds afterwards, four times likelier in the upper half."""
+
+    def __init__(self, later: float) -> None:
+        super().__init__()
+        self.later = later
 
     def forward(self, anatomy, lesions, t, condition, at=None):
         odds = torch.full((1, *anatomy.shape[1:]), 8 / anatomy[0].numel() / 2.5)
         odds[:, 4:] *= 4
-        odds = (odds if int(t) == CONFIG.steps else odds / 100).log()
+        odds = (odds if int(t) == CONFIG.steps else odds * self.later).log()
         return super().forward(anatomy, lesions, t, condition, at)[0], torch.stack([0 * odds, odds], 1)
 
 
-def drawn_lesions(lesion_temperature: float) -> tuple[float, float]:
+def drawn_lesions(lesion_temperature: float, later: float) -> tuple[float, float]:
     """Voxels of a drawing, and the share of them in the upper half."""
     config = CONFIG.model_copy(update={"lesion_temperature": lesion_temperature})
     masks = [
         draw_masks(
-            Doubting(),
+            Wavering(later),
             lambda texts: torch.zeros(1, 4, dtype=torch.long),
             config,
             Drawing("a man", GRID, [torch.Generator().manual_seed(seed)], 32, 1.0),
@@ -78,9 +82,11 @@ def drawn_lesions(lesion_temperature: float) -> tuple[float, float]:
 
 
 def test_as_much_lesion_is_drawn_as_was_expected_before_organs_took_shape() -> None:
-    count, above = drawn_lesions(1.0)
+    count, above = drawn_lesions(1.0, 0.01)
     assert abs(count - 8 / 1.5) < 1.1  # three standard errors
     assert abs(above - 0.8) < 0.1
-    cool, surer = drawn_lesions(0.5)
+    cool, surer = drawn_lesions(0.5, 0.01)
     assert abs(cool - 8 / 1.5) < 1.1
     assert abs(surer - 16 / 17) < 0.06
+    many, _ = drawn_lesions(1.0, 100.0)
+    assert abs(many - 8 * 1.5) < 1.7
