@@ -16,7 +16,7 @@ __all__ = ["NUMBERS", "PHASES", "FactReader", "Facts", "facts_width"]
 
 PHASES = 4
 NUMBERS = 5
-"""Numbers read: tumours, size, age, height, weight, each scaled to about -1 to 1."""
+"""Numbers read: tumours (log2), size, age, height, weight, each scaled to about -1 to 1."""
 
 
 def facts_width(classes: int) -> int:
@@ -44,6 +44,11 @@ class Facts:
     def of(cls, answers: Float[Tensor, "b f"], classes: int) -> "Facts":
         """Split what one layer gave."""
         return cls(*answers.float().split([classes, classes, PHASES, NUMBERS], 1))
+
+    @property
+    def tumours(self) -> Float[Tensor, " b"]:
+        """How many tumours are asked for."""
+        return 2 ** self.numbers[:, 0]
 
     def told(self) -> Float[Tensor, "b f"]:
         """The same as probabilities and numbers, for the networks to read."""

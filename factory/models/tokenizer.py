@@ -1,7 +1,7 @@
 """Words to numbers for the text encoder that is trained with the model.
 
-A vocabulary is the list of words of the training texts. Digits stand alone, so that any number
-can be said; a word that is not in the list is spelled in letters.
+A vocabulary is the list of words of the training texts, and of whole numbers. What is not in the list, a word or a
+larger number, is spelled in letters or digits, so anything can be said.
 """
 
 import re
@@ -15,17 +15,19 @@ from torch import Tensor
 
 __all__ = ["Tokenizer", "vocabulary"]
 
-_PARTS = re.compile(r"[a-z]+|\d|[^\sa-z\d]")
+_PARTS = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 _SPELLING = tuple("abcdefghijklmnopqrstuvwxyz0123456789.,;:/-+%()")
+_NUMBERS = tuple(str(number) for number in range(10, 251))
+"""Ages, heights, weights and sizes are each one token: a value is learnt sooner than how digits make it up."""
 PADDING, UNKNOWN = 0, 1
 
 
 def vocabulary(texts: Iterable[str], most: int = 4000) -> tuple[str, ...]:
-    """Words of a corpus, the most frequent first (ties by spelling), behind letters, digits and signs."""
+    """Words of a corpus, the most frequent first (ties by spelling), behind letters, digits, signs and numbers."""
     counts = Counter(part for text in texts for part in _PARTS.findall(text.lower()))
-    known = set(_SPELLING)
-    words = sorted((word for word in counts if word not in known), key=lambda word: (-counts[word], word))
-    return (*_SPELLING, *words[:most])
+    known = {*_SPELLING, *_NUMBERS}
+    words = sorted((word for word in counts if word not in known and not word.isdigit()), key=lambda word: (-counts[word], word))
+    return (*_SPELLING, *_NUMBERS, *words[:most])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from string import ascii_lowercase
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -18,20 +19,27 @@ from factory.models.condition import Conditioner
 from factory.models.facts import Facts
 from factory.training.loop import Stage
 from factory.training.texts import UNTOLD, text_for
-from manifests.anatomy import PHASES, SEX_ORGANS, group, structures
+from manifests.anatomy import PHASES, SEX_ORGANS, group, sites, structures
+from manifests.errors import InvalidValueError
 from prompts.sampling import default_distribution
-from prompts.schema import Prompt
+from prompts.schema import Prompt, parse_prompt, tumour_organs
 
 __all__ = ["Lessons", "Said", "TextStage", "facts_loss", "lessons_for", "said_of", "teach"]
 
-COUNT = 4000
-"""Texts to learn from, each of its own prompt."""
+PROMPTS, WORDINGS = 10_000, 4
+"""Prompts to learn from, and texts of each."""
+RARE = 0.3
+"""Share of prompts whose first tumour lies in any organ there is, and of those with one more organ absent: some are rare in the population."""
+STRANGE = 0.3
+"""Share of texts with words that mean nothing between theirs."""
 BATCH = 64
 """Texts read at each step."""
-WARM_STEPS, WARM_RATE = 2500, 1e-3
+WARM_STEPS, WARM_RATE = 4000, 1e-3
 """Steps on texts alone before the first case, and their learning rate."""
+_ABSENT = ("gallbladder", "kidney_left", "kidney_right", "prostate", "spleen", "uterus")
+"""What surgeons take out whole."""
 _NUMBERS = ((0.0, 1.0), (math.log(30), 0.5), (60.0, 15.0), (170.0, 10.0), (75.0, 15.0))
-"""Middle and unit of each number of `Facts`: log2 of the count, log of the size in mm, years, cm and kg."""
+"""Middle and unit of each number of `Facts`: log2 of the tumours, log of the size in mm, years, cm and kg."""
 C = TypeVar("C", bound=Config)
 
 
@@ -48,7 +56,8 @@ class TextStage(Stage, Generic[C]):
 
     def warm_up(self, steps: int) -> None:
         """Teach what texts say."""
-        teach(self.network.conditioner, self.told, lessons_for(self.config), steps)
+        steps = min(2 * steps, WARM_STEPS)
+        teach(self.network.conditioner, self.told, lessons_for(self.config, steps), steps)
 
     def settle(self) -> None:
         """Leave the reading of texts as it was taught."""
@@ -80,28 +89,55 @@ class Lessons:
         return [self.texts[row] for row in rows.tolist()], Said(*(part[rows].to(device) for part in parts))
 
 
-def lessons_for(config: Config) -> Lessons:
-    """Draw prompts from the population that ships, half of them with even tumour sites, and a text for each.
+def lessons_for(config: Config, steps: int) -> Lessons:
+    """Draw prompts from the population that ships, half of them with even tumour sites, and texts for each, for some steps.
 
     What is said is all of the prompt, whether the text tells it or not: the encoder learns what to expect.
     """
     table = config.class_of_id()
     classes = {entry.name: int(table[entry.id]) for entry in structures() if entry.id in config.anatomy_ids}
-    prompts, texts = _written(COUNT)
+    prompts, texts = _written(min(PROMPTS, BATCH * steps // WORDINGS))
     return Lessons(texts, said_of(prompts, classes, config.classes))
 
 
 @cache
 def _written(count: int) -> tuple[list[Prompt], list[str]]:
-    """Prompts and a text for each; drawn once a process, for they take seconds."""
+    """Texts and the prompt of each; written once a process, for that takes a minute."""
     random, source = np.random.default_rng(0), default_distribution()
-    prompts = [*source.sample(count - count // 2, 1, "balanced"), *source.sample(count // 2, 1, "match")]
-    return prompts, [text_for(prompt, random) for prompt in prompts]
+    drawn = [*source.sample(count - count // 2, 1, "balanced"), *source.sample(count // 2, 1, "match")]
+    prompts = [prompt for one in drawn for prompt in [_with_rare(one, random)] * WORDINGS]
+    return prompts, [_among_strange(text_for(prompt, random), random) for prompt in prompts]
+
+
+def _with_rare(prompt: Prompt, random: np.random.Generator) -> Prompt:
+    """The same prompt, or with its first tumour in any organ, or with one more organ absent; what contradicts itself stays as it is."""
+    data = prompt.model_dump(exclude_none=True)
+    if prompt.tumours and random.random() < RARE:
+        organ = str(random.choice(tumour_organs()))
+        kept = {name: value for name, value in data["tumours"][0].items() if name in ("count", "size_mm")}
+        data["tumours"] = [kept | {"organ": organ, "site": str(random.choice(sites(organ)))}, *data["tumours"][1:]]
+    if random.random() < RARE:
+        data["absent_organs"] = sorted({*data["absent_organs"], str(random.choice(_ABSENT))})
+    try:
+        return parse_prompt(data)
+    except InvalidValueError:
+        return prompt
+
+
+def _among_strange(text: str, random: np.random.Generator) -> str:
+    """The same text, or with one to three made-up words in it: free texts have words that no lesson had."""
+    if random.random() >= STRANGE:
+        return text
+    words = text.split(" ")
+    for _ in range(int(random.integers(1, 4))):
+        strange = "".join(random.choice(list(ascii_lowercase), int(random.integers(3, 10))))
+        words.insert(int(random.integers(len(words) + 1)), strange)
+    return " ".join(words)
 
 
 def teach(conditioner: Conditioner, told: Told, lessons: Lessons, steps: int) -> None:
-    """Train a text encoder on texts alone, before any volume is seen, for twice as many steps, at most `WARM_STEPS`."""
-    device, steps = next(conditioner.parameters()).device, min(2 * steps, WARM_STEPS)
+    """Train a text encoder on texts alone, before any volume is seen."""
+    device = next(conditioner.parameters()).device
     one = torch.Generator().manual_seed(len(lessons.texts))
     optimiser = torch.optim.Adam(conditioner.parameters(), WARM_RATE)
     for step in range(steps):
@@ -137,7 +173,7 @@ def said_of(prompts: Sequence[Prompt], classes: Mapping[str, int], wide: int) ->
 def _numbers(prompt: Prompt) -> list[float]:
     first = prompt.tumours[0] if prompt.tumours else None
     said = (
-        math.log2(first.count) if first and first.count else None,
+        math.log2(sum(one.count or 1 for one in prompt.tumours)) if first else None,
         math.log(first.size_mm) if first and first.size_mm else None,
         prompt.patient.age_years,
         prompt.patient.height_cm,

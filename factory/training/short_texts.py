@@ -37,19 +37,19 @@ def short_text(prompt: Prompt, random: np.random.Generator) -> str:
 
 
 def _finding(tumour: Tumour, random: np.random.Generator) -> str:
+    def one_of(options: list[str] | tuple[str, ...]) -> str:
+        return options[int(random.integers(len(options)))]
+
+    where = one_of(_places()[tumour.site or tumour.organ])
+    where = f"{tumour.side} {where}" if tumour.side and not tumour.site else where
     known = _diagnoses().get(tumour.organ, [])
-    if known and tumour.site is None and random.random() < _SAID:
-        words = known[int(random.integers(len(known)))]
-        words = f"{words} of the {tumour.side} {tumour.organ}" if tumour.side else words
+    if known and random.random() < _SAID:
+        words = one_of(known)
+        if tumour.side or tumour.site not in (None, tumour.organ) or random.random() < _SAID:
+            words = f"{words} of the {where}"
     else:
-        names = _places()[tumour.site or tumour.organ]
-        where = names[int(random.integers(len(names)))]
-        where = f"{tumour.side} {where}" if tumour.side and not tumour.site else where
-        rare = random.random() < _RARE
-        kinds = _kinds() if rare else _GENERAL
-        words = _FORMS[int(random.integers(len(_FORMS)))].format(
-            where=where, what=kinds[int(random.integers(len(kinds)))]
-        )
+        kinds = _kinds() if random.random() < _RARE else _GENERAL
+        words = one_of(_FORMS).format(where=where, what=one_of(kinds))
     if tumour.size_mm is None or random.random() > _SAID:
         return words
     size = f"{tumour.size_mm:g} mm" if random.random() < 0.5 else f"{tumour.size_mm / 10:g} cm"

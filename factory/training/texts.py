@@ -18,7 +18,7 @@ __all__ = ["UNTOLD", "corpus", "prompt_of", "text_for"]
 UNTOLD = 0.1
 """Share of texts, and of cases, that are not told, for guidance."""
 
-_CANONICAL, _SHORT, _WHOLE = 0.35, 0.25, 0.5
+_CANONICAL, _SHORT, _WHOLE = 0.3, 0.35, 0.5
 """Shares of texts in canonical wording and of short ones, and of prompts told whole."""
 _SAID = 0.5
 """Chance of each field to be told, in the others."""

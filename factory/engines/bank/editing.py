@@ -3,12 +3,13 @@
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from factory.engines.bank.resampling import LabelMap, Warp, pull
-from manifests.anatomy import structure, structures
+from manifests.anatomy import group, structure, structures
 from manifests.geometry import Grid
 
-__all__ = ["PIECES", "remove", "resize", "tidy"]
+__all__ = ["PIECES", "join", "remove", "resize", "tidy"]
 
 PIECES = frozenset({"body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle", "costal_cartilages", "kidney_cyst_left",
                     "intervertebral_discs", "kidney_cyst_right", "pulmonary_vein", "vertebral_column", "ribs",
@@ -16,9 +17,15 @@ PIECES = frozenset({"body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle
 """Structures that are several pieces by nature."""
 
 _YIELDING = frozenset({"fat", "soft", "muscle"})
+_PIECE = 0.03
+"""Share of a member of a group below which a piece of it is a stray and is not joined to the others."""
+_TUBE_MM = 10.0
+"""Radius of what joins two pieces."""
 _STEP_MM = 3.0
 _FADE_MM, _MARGIN_MM = 12.0, 75.0
 _CORNERS = np.ones((3, 3, 3), bool)
+
+Mask = Bool[np.ndarray, "z y x"]
 
 
 def remove(anatomy: UInt8[np.ndarray, "z y x"], names: set[str]) -> None:
@@ -144,3 +151,45 @@ def _outward(signed: Float32[np.ndarray, "z y x"], spacing: tuple[float, ...]) -
         return np.zeros((3, *smooth.shape), np.float32)
     slopes = np.stack([np.gradient(smooth, step, axis=axis) for axis, step in enumerate(spacing)][::-1])
     return np.asarray(slopes / np.maximum(np.sqrt((slopes**2).sum(axis=0)), 0.8), np.float32)
+
+
+def join(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, name: str) -> None:
+    """Join what should be one tube, in place: the larger pieces of each member of a group, and each member to the next.
+
+    The anatomy table has members in the order in which they follow each other. What does not touch is joined where it is
+    nearest, by a tube through what yields and bowel; through other tissue it is only as wide as it must be to hold together.
+    """
+    before = None
+    for member in (entry.id for entry in group(name) if (anatomy == entry.id).any()):
+        parts, count = ndimage.label(anatomy == member, _CORNERS)
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        main, *others = np.argsort(-sizes)[:count]
+        for part in others:
+            if sizes[part] >= _PIECE * sizes.sum():
+                _bridge(anatomy, grid, parts == part, parts == main)
+        if before is not None:
+            _bridge(anatomy, grid, anatomy == member, anatomy == before)
+        before = member
+
+
+def _bridge(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, one: Mask, other: Mask) -> None:
+    """Give the way between the nearest voxels of two pieces to the first of them, unless they touch."""
+    spacing = np.array(grid.spacing_mm_zyx)
+    starts, stops = np.argwhere(one), np.argwhere(other)
+    far, nearest = KDTree(stops * spacing).query(starts * spacing)
+    start, stop = starts[far.argmin()], stops[nearest[far.argmin()]]
+    if np.abs(start - stop).max() <= 1:
+        return
+    value, yields = anatomy[tuple(start)], np.zeros(256, bool)
+    yields[[entry.id for entry in structures() if entry.tissue in _YIELDING or entry.tissue == "bowel"]] = True
+    yields[anatomy[tuple(stop)]] = False
+    margin = np.ceil(_TUBE_MM / spacing).astype(int)
+    low = np.maximum(np.minimum(start, stop) - margin, 0)
+    box = tuple(slice(a, b) for a, b in zip(low, np.maximum(start, stop) + margin + 1, strict=True))
+    way = np.rint(np.linspace(start, stop, 2 * int(np.abs(start - stop).max()) + 1)).astype(int) - low
+    view = anatomy[box]
+    off_way = np.ones(view.shape, bool)
+    off_way[tuple(way.T)] = False
+    around = ndimage.distance_transform_edt(off_way, grid.spacing_mm_zyx)
+    view[((around <= _TUBE_MM) & yields[view] | ~off_way) & ~other[box]] = value

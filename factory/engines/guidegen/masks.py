@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from factory.engines.bank.editing import tidy
+from factory.engines.bank.editing import join, tidy
 from factory.engines.base import MaskModel, Masks, Request
 from factory.engines.guidegen.config import MasksConfig
 from factory.engines.guidegen.lesions import lesion_parts, recorded
@@ -75,6 +75,7 @@ class GuideGenMasks(MaskModel):
         classes, mask = draw_masks(net, told, config, drawing)
         drawn = config.id_of_class()[classes]
         anatomy = fine_labels(drawn, coarse, grid)
+        join(anatomy, grid, "colon")
         tidy(anatomy)
         parts, sites = lesion_parts(drawn, mask)
         lesions, records = recorded(anatomy, fine_lesions(parts, coarse, grid), sites, grid)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from factory.diffusion.categorical import Categorical
@@ -12,6 +12,7 @@ from factory.diffusion.gaussian import Gaussian
 from factory.diffusion.guidance import guided
 from factory.diffusion.schedule import cosine, growing, visits
 from factory.engines.guidegen.config import LatentsConfig, MasksConfig
+from factory.engines.guidegen.keeping import adding_up, chances, in_parts, near_parts, of_volume
 from factory.engines.guidegen.networks import Told
 from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.condition import Condition
@@ -27,11 +28,6 @@ _STRAY = 1e-7
 """Share of lesion voxels in pure noise."""
 _GROWTH = 300.0
 """How much more of a lesion is there at t = 0 than when it begins to show: about the voxels of a large one."""
-
-_SLACK = 1.5
-"""How far the number of lesion voxels may leave what was expected of it, as a factor."""
-_FACTOR, _HALVINGS = 40.0, 24
-"""Largest logarithm of the factor on the odds of a lesion, and how finely it is sought."""
 
 Labels = UInt8[np.ndarray, "z y x"]
 
@@ -77,11 +73,13 @@ def processes(config: MasksConfig) -> tuple[Categorical, Categorical]:
 def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawing) -> tuple[Labels, Labels]:
     """Draw the classes of the anatomy, and 1 where a lesion is, on the drawing's grid.
 
+    The anatomy is drawn sharper than it is expected (`temperature`) while each class keeps the volume that it is expected to have.
+    At the last step the likeliest class is taken, in the same way.
+
     Organs take shape before lesions show, and without the bulge of any; the network then doubts that there is one,
     though what it expects should not change on average. What it knows better is where, so the odds of all voxels are moved by one
     factor until they add up to about the lesion that it expected at first. That also makes up for a temperature of lesions below 1.
-
-    At the last step the likeliest class of the anatomy is taken. Lesions are drawn to the end: of a small one that does not
+    Lesions come in no more parts than tumours are read off the text, and are drawn to the end: of a small one that does not
     show yet no single voxel is likelier than not.
     """
     both = processes(config)
@@ -89,52 +87,29 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     condition = condition_of(told, drawing, 1, device)
     like = torch.zeros((1, *drawing.grid.shape_zyx), dtype=torch.long, device=device)
     with torch.inference_mode():
+        most = max(1, round(float(net.conditioner.read(condition.ids).tumours)))
         expected: float | None = None
-        state = [process.pure_noise(like, drawing.generators) for process in both]
+        classes, lesions = (process.pure_noise(like, drawing.generators) for process in both)
         for jump in visits(config.steps, drawing.steps):
             t = torch.full((1,), jump[0], device=device)
-            told_logits = net(state[0], state[1], t, condition)
+            raw = net(classes, lesions, t, condition)
             if drawing.guidance != 1:
-                free_logits = net(state[0], state[1], t, condition.without_text())
-                told_logits = tuple(
-                    guided(*pair, drawing.guidance) for pair in zip(told_logits, free_logits, strict=True)
-                )
-            expected = float(_chances(told_logits[1]).sum()) if expected is None else expected
-            where = torch.where(state[1][:, None] > 0, 1.0, config.lesion_temperature)  # what shows is no guess
-            told_logits = (told_logits[0] / config.temperature, told_logits[1] / where)
-            anatomy, lesions = (
-                process.informed(logits, x, t) for process, x, logits in zip(both, state, told_logits, strict=True)
-            )
-            lesions = _adding_up(lesions, state[1], expected)
-            drawn = [
-                process.draw(x, logits, jump, drawing.generators)
-                for process, x, logits in zip(both, state, (anatomy, lesions), strict=True)
-            ]
-            state = [drawn[0] if jump[1] else anatomy.argmax(1), drawn[1]]
-    classes, mask = (labels[0].to(torch.uint8).cpu().numpy() for labels in state)
-    return classes, mask
+                free = net(classes, lesions, t, condition.without_text())
+                raw = tuple(guided(*pair, drawing.guidance) for pair in zip(raw, free, strict=True))
+            expected = float(chances(raw[1]).sum()) if expected is None else expected
 
+            voxels = both[0].informed(raw[0], classes, t).softmax(1).sum((2, 3, 4))
+            sharper = both[0].informed(raw[0] / config.temperature, classes, t)
+            sharper = of_volume(sharper, voxels, likeliest=not jump[1])
 
-def _chances(logits: Float[Tensor, "one two z y x"]) -> Float[Tensor, "one z y x"]:
-    return (logits[:, 1] - logits[:, 0]).sigmoid()
+            hidden = torch.where(lesions[:, None] > 0, 1.0, config.lesion_temperature)  # what shows is no guess
+            where = near_parts(both[1].informed(raw[1] / hidden, lesions, t), lesions, most)
+            where = adding_up(where, lesions, expected)
 
-
-def _adding_up(
-    logits: Float[Tensor, "one two z y x"], shown: Int64[Tensor, "one z y x"], expected: float
-) -> Float[Tensor, "one two z y x"]:
-    """Logits of no lesion and of a lesion whose chances add up to the expected number of voxels, within `_SLACK`.
-
-    Voxels that show a lesion count and stay as they are; only the others are moved.
-    """
-    hidden = (shown == 0).to(logits.dtype)
-    total, found = float((_chances(logits) * hidden).sum()), float(shown.sum())
-    wanted = max(0.0, min(max(total, expected / _SLACK - found), expected * _SLACK - found))
-    low, high = -_FACTOR, _FACTOR
-    for _ in range(_HALVINGS if wanted != total else 0):
-        middle = (low + high) / 2
-        less = float(((logits[:, 1] - logits[:, 0] + middle).sigmoid() * hidden).sum()) < wanted
-        low, high = (middle, high) if less else (low, middle)
-    return torch.stack([logits[:, 0], logits[:, 1] + (low + high) / 2 * hidden], 1)
+            classes = both[0].draw(classes, sharper, jump, drawing.generators) if jump[1] else sharper.argmax(1)
+            found = both[1].draw(lesions, where, jump, drawing.generators)
+            lesions = in_parts(found, lesions, chances(where), most)
+    return tuple(labels[0].to(torch.uint8).cpu().numpy() for labels in (classes, lesions))
 
 
 def draw_ct(

@@ -1,0 +1,85 @@
+"""What a drawing keeps while it is made sharper: the volume of each class, and the number and amount of lesions."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from scipy import ndimage
+from torch import Tensor
+
+__all__ = ["adding_up", "chances", "in_parts", "near_parts", "of_volume"]
+
+_ROUNDS, _PACE = 6, 1.0
+"""Rounds in which classes are weighed until each has its volume, and the largest change of a logit in one."""
+_SLACK = 1.5
+"""How far the number of lesion voxels may leave what was expected of it, as a factor."""
+_FACTOR, _HALVINGS = 40.0, 24
+"""Largest logarithm of the factor on the odds of a lesion, and how finely it is sought."""
+_NEVER = -1e4
+_CORNERS = np.ones((3, 3, 3), bool)
+
+Lesions = Int64[Tensor, "one z y x"]
+LesionLogits = Float[Tensor, "one two z y x"]
+
+
+def of_volume(
+    logits: Float[Tensor, "one k z y x"], voxels: Float[Tensor, "one k"], *, likeliest: bool
+) -> Float[Tensor, "one k z y x"]:
+    """Weigh classes until each has the voxels given: as expected, or as the likeliest class of each voxel.
+
+    Sharper chances give every voxel to whoever is likelier there, and thin organs, which nowhere are, would vanish.
+    """
+    classes = logits.shape[1]
+    for _ in range(_ROUNDS):
+        if likeliest:
+            found = torch.bincount(logits.argmax(1).flatten(), minlength=classes)[None].to(voxels.dtype)
+        else:
+            found = logits.softmax(1).sum((2, 3, 4))
+        change = ((voxels + 0.5) / (found + 0.5)).log() * (0.5 if likeliest else 1.0)
+        logits = logits + change.clamp(-_PACE, _PACE)[:, :, None, None, None]
+    return logits
+
+
+def chances(logits: LesionLogits) -> Float[Tensor, "one z y x"]:
+    """The chance of a lesion at each voxel."""
+    return (logits[:, 1] - logits[:, 0]).sigmoid()
+
+
+def adding_up(logits: LesionLogits, shown: Lesions, expected: float) -> LesionLogits:
+    """Logits of no lesion and of a lesion whose chances add up to the expected number of voxels, within `_SLACK`.
+
+    Voxels that show a lesion count and stay as they are; only the others are moved.
+    """
+    hidden = (shown == 0).to(logits.dtype)
+    total, found = float((chances(logits) * hidden).sum()), float(shown.sum())
+    wanted = max(0.0, min(max(total, expected / _SLACK - found), expected * _SLACK - found))
+    low, high = -_FACTOR, _FACTOR
+    for _ in range(_HALVINGS if wanted != total else 0):
+        middle = (low + high) / 2
+        less = float(((logits[:, 1] - logits[:, 0] + middle).sigmoid() * hidden).sum()) < wanted
+        low, high = (middle, high) if less else (low, middle)
+    return torch.stack([logits[:, 0], logits[:, 1] + (low + high) / 2 * hidden], 1)
+
+
+def near_parts(logits: LesionLogits, shown: Lesions, most: int) -> LesionLogits:
+    """Logits under which no further part of a lesion begins where `most` parts show: only next to one may more appear."""
+    there = _on_cpu(shown)
+    if ndimage.label(there, _CORNERS)[1] < most:
+        return logits
+    near = torch.from_numpy(ndimage.binary_dilation(there, _CORNERS)).to(logits.device)[None]
+    return torch.stack([logits[:, 0], torch.where(near, logits[:, 1], logits[:, 0] + _NEVER)], 1)
+
+
+def in_parts(drawn: Lesions, shown: Lesions, chance: Float[Tensor, "one z y x"], most: int) -> Lesions:
+    """A drawing with at most `most` parts: those that showed before, then those of most chance; the rest does not show yet."""
+    parts, count = ndimage.label(_on_cpu(drawn), _CORNERS)
+    if count <= most:
+        return drawn
+    index = np.arange(1, count + 1)
+    before = ndimage.maximum(_on_cpu(shown), parts, index)
+    likely = ndimage.sum(chance[0].float().cpu().numpy(), parts, index)
+    kept = index[np.lexsort((-likely, -before.astype(int)))][:most]
+    return torch.from_numpy(np.isin(parts, kept).astype(np.int64)).to(drawn.device)[None]
+
+
+def _on_cpu(lesions: Lesions) -> Bool[np.ndarray, "z y x"]:
+    return np.asarray(lesions[0].cpu().numpy() > 0)
