@@ -93,7 +93,9 @@ def ours(
 ) -> tuple[Callable[[], object], Callable[[], object], Callable[[], object]]:
     """A step without guidance, the masks' encoding that is done once, and a decode of ours."""
     size, coder_size = stage_preset("latents", preset).size, stage_preset("autoencoder", preset).size
-    net = FeatureGenerator(size, CLASSES, (coder_size.latent_channels, 2), TextEncoder(size.text, WORDS)).eval()
+    net = FeatureGenerator(
+        size, CLASSES, (coder_size.latent_channels, 2), TextEncoder(size.text, torch.full((WORDS,), torch.nan))
+    ).eval()
     coder = Autoencoder(coder_size, CLASSES).eval()
     x = torch.randn(1, coder_size.latent_channels, *latents)
     labels = [torch.randint(CLASSES, (1, *(FACTOR * n for n in shape))) for shape in (latents, decoded)]

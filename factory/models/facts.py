@@ -21,7 +21,7 @@ NUMBERS = 5
 
 def facts_width(classes: int) -> int:
     """How many answers there are."""
-    return 2 * classes + PHASES + NUMBERS
+    return 3 * classes + PHASES + NUMBERS
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -31,19 +31,21 @@ class Facts:
     Attributes:
         present: logit that each class of the anatomy is there.
         tumour: logit that it bears a tumour.
+        enlarged: logit that it is larger than usual.
         phase: logits of the contrast phase.
         numbers: see `NUMBERS`.
     """
 
     present: Float[Tensor, "b k"]
     tumour: Float[Tensor, "b k"]
+    enlarged: Float[Tensor, "b k"]
     phase: Float[Tensor, "b p"]
     numbers: Float[Tensor, "b n"]
 
     @classmethod
     def of(cls, answers: Float[Tensor, "b f"], classes: int) -> "Facts":
         """Split what one layer gave."""
-        return cls(*answers.float().split([classes, classes, PHASES, NUMBERS], 1))
+        return cls(*answers.float().split([classes, classes, classes, PHASES, NUMBERS], 1))
 
     @property
     def tumours(self) -> Float[Tensor, " b"]:
@@ -52,7 +54,7 @@ class Facts:
 
     def told(self) -> Float[Tensor, "b f"]:
         """The same as probabilities and numbers, for the networks to read."""
-        chances = (self.present.sigmoid(), self.tumour.sigmoid(), self.phase.softmax(1))
+        chances = (self.present.sigmoid(), self.tumour.sigmoid(), self.enlarged.sigmoid(), self.phase.softmax(1))
         return torch.cat([*chances, self.numbers.clamp(-3, 3)], 1)
 
 

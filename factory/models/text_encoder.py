@@ -18,6 +18,9 @@ from factory.models.tokenizer import PADDING
 __all__ = ["FrozenEncoder", "TextEncoder", "TextSize"]
 
 
+_LENGTHS, _LOGARITHMS = (2.0, 6.0, 20.0, 60.0, 200.0), (0.2, 0.6, 2.0, 4.0)
+
+
 @dataclass(frozen=True, slots=True)
 class TextSize:
     """How large the text encoder is: channels, layers, attention heads, and tokens at most."""
@@ -33,13 +36,17 @@ class TextEncoder(nn.Module):
 
     Args:
         size: of the transformer.
-        words: different token numbers.
+        values: what each token number says as a number, NaN where it says none.
     """
 
-    def __init__(self, size: TextSize, words: int) -> None:
+    values: Tensor
+
+    def __init__(self, size: TextSize, values: Float[Tensor, " w"]) -> None:
         super().__init__()
         self.width = size.width
-        self.embedding = nn.Embedding(words, size.width, padding_idx=PADDING)
+        self.embedding = nn.Embedding(len(values), size.width, padding_idx=PADDING)
+        self.register_buffer("values", _waves(values), persistent=False)
+        self.value = nn.Linear(self.values.shape[1], size.width, bias=False)
         self.position = nn.Parameter(torch.randn(size.length, size.width) * 0.02)
         layer = nn.TransformerEncoderLayer(
             size.width, size.heads, 2 * size.width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
@@ -51,9 +58,17 @@ class TextEncoder(nn.Module):
     def forward(self, ids: Int64[Tensor, "b n"], keep: Bool[Tensor, " b"]) -> Context:
         """Encode token numbers; rows not kept say nothing."""
         present = ids != PADDING
-        h = self.embedding(ids) + self.position[: ids.shape[1]]
+        h = self.embedding(ids) + self.value(self.values[ids]) + self.position[: ids.shape[1]]
         h = self.norm(self.layers(h, src_key_padding_mask=~present))
         return _without_dropped(h, present, keep, self.nothing)
+
+
+def _waves(values: Float[Tensor, " w"]) -> Float[Tensor, "w f"]:
+    """A number and its logarithm as sines of several lengths, so that near numbers are told alike; 0 for words."""
+    turns = torch.cat(
+        [values[:, None] / torch.tensor(_LENGTHS), (values[:, None] + 1).log() / torch.tensor(_LOGARITHMS)], 1
+    )
+    return torch.cat([turns.sin(), turns.cos()], 1).nan_to_num()
 
 
 class FrozenEncoder(nn.Module):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 __all__ = ["Tokenizer", "vocabulary"]
@@ -26,7 +26,9 @@ def vocabulary(texts: Iterable[str], most: int = 4000) -> tuple[str, ...]:
     """Words of a corpus, the most frequent first (ties by spelling), behind letters, digits, signs and numbers."""
     counts = Counter(part for text in texts for part in _PARTS.findall(text.lower()))
     known = {*_SPELLING, *_NUMBERS}
-    words = sorted((word for word in counts if word not in known and not word.isdigit()), key=lambda word: (-counts[word], word))
+    words = sorted(
+        (word for word in counts if word not in known and not word.isdigit()), key=lambda word: (-counts[word], word)
+    )
     return (*_SPELLING, *_NUMBERS, *words[:most])
 
 
@@ -46,6 +48,12 @@ class Tokenizer:
     def size(self) -> int:
         """Different numbers that occur."""
         return len(self.words) + 2
+
+    @property
+    def values(self) -> Float[Tensor, " w"]:
+        """What each number says as a value; NaN for words and signs."""
+        said = [float(word) if word.isdigit() else float("nan") for word in self.words]
+        return torch.tensor([float("nan"), float("nan"), *said])
 
     def __call__(self, texts: Sequence[str]) -> Int64[Tensor, "b n"]:
         """Numbers of each text, padded with 0 to the longest of them; an empty text is one unknown token."""

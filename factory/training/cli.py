@@ -62,7 +62,7 @@ def _autoencoder(  # one parameter per option
 @stage_command(app, "latents")
 def _latents(  # one parameter per option
     dials: Dials,
-    autoencoder: Annotated[Path, typer.Option(help="Run of the autoencoder.")],
+    autoencoder: Annotated[Path, typer.Option(help="Run of the autoencoder, or packed weights with one.")],
     encoder: _Encoder = None,
     injection: _Injection = True,
     diffusion_steps: _Diffusion = 1000,

@@ -34,7 +34,7 @@ STRANGE = 0.3
 """Share of texts with words that mean nothing between theirs."""
 BATCH = 64
 """Texts read at each step."""
-WARM_STEPS, WARM_RATE = 4000, 1e-3
+WARM_STEPS, WARM_RATE = 5000, 1e-3
 """Steps on texts alone before the first case, and their learning rate."""
 _ABSENT = ("gallbladder", "kidney_left", "kidney_right", "prostate", "spleen", "uterus")
 """What surgeons take out whole."""
@@ -66,10 +66,11 @@ class TextStage(Stage, Generic[C]):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Said:
-    """What texts say: chance of each class to be there and to bear a tumour, phase (-1 = unsaid), numbers (NaN = unsaid)."""
+    """What texts say: chance of each class to be there, to bear a tumour, to be enlarged; phase (-1 = unsaid), numbers (NaN = unsaid)."""
 
     present: Float[Tensor, "b k"]
     tumour: Float[Tensor, "b k"]
+    enlarged: Float[Tensor, "b k"]
     phase: Int64[Tensor, " b"]
     numbers: Float[Tensor, "b n"]
 
@@ -85,7 +86,7 @@ class Lessons:
         """Draw a batch."""
         rows = torch.randint(len(self.texts), (BATCH,), generator=generator)
         said = self.said
-        parts = (said.present, said.tumour, said.phase, said.numbers)
+        parts = (said.present, said.tumour, said.enlarged, said.phase, said.numbers)
         return [self.texts[row] for row in rows.tolist()], Said(*(part[rows].to(device) for part in parts))
 
 
@@ -153,21 +154,21 @@ def teach(conditioner: Conditioner, told: Told, lessons: Lessons, steps: int) ->
 
 def said_of(prompts: Sequence[Prompt], classes: Mapping[str, int], wide: int) -> Said:
     """What prompts say; a site left open is shared by all that are possible, an open sex is one half."""
-    present, tumour = torch.ones(len(prompts), wide), torch.zeros(len(prompts), wide)
+    present, (tumour, enlarged) = torch.ones(len(prompts), wide), torch.zeros(2, len(prompts), wide)
     for row, prompt in enumerate(prompts):
         for sex, name in SEX_ORGANS.items():
             if name in classes:
                 present[row, classes[name]] = 0.5 if prompt.patient.sex is None else float(prompt.patient.sex == sex)
-        for name in (entry.name for absent in prompt.absent_organs for entry in group(absent)):
-            if name in classes:
-                present[row, classes[name]] = 0
+        for value, names in ((0, prompt.absent_organs), (1, prompt.enlarged_organs)):
+            own = [classes[entry.name] for name in names for entry in group(name) if entry.name in classes]
+            (enlarged if value else present)[row, own] = value
         for one in prompt.tumours:
-            sites = [classes[name] for name in one.possible_sites() if name in classes]
-            tumour[row, sites] = tumour[row, sites].clamp_min(1 / max(1, len(sites)))
+            possible = [classes[name] for name in one.possible_sites() if name in classes]
+            tumour[row, possible] = tumour[row, possible].clamp_min(1 / max(1, len(possible)))
     phases = [PHASES.index(one.study.contrast_phase) if one.study.contrast_phase else -1 for one in prompts]
     numbers = torch.tensor([_numbers(prompt) for prompt in prompts])
     middle, unit = torch.tensor(_NUMBERS).T
-    return Said(present, tumour, torch.tensor(phases), (numbers - middle) / unit)
+    return Said(present, tumour, enlarged, torch.tensor(phases), (numbers - middle) / unit)
 
 
 def _numbers(prompt: Prompt) -> list[float]:
@@ -185,7 +186,8 @@ def _numbers(prompt: Prompt) -> list[float]:
 def facts_loss(facts: Facts, said: Said) -> Float[Tensor, ""]:
     """Cross-entropies of all chances and of the phase, and squared errors of the numbers; what is unsaid has no part."""
     entropy = functional.binary_cross_entropy_with_logits
-    chances = entropy(facts.present, said.present) + entropy(facts.tumour, said.tumour)
+    pairs = ((facts.present, said.present), (facts.tumour, said.tumour), (facts.enlarged, said.enlarged))
+    chances = sum((entropy(*pair) for pair in pairs), torch.zeros(()))
     phase = functional.cross_entropy(facts.phase, said.phase.clamp_min(0), reduction="none")
     stated = said.phase >= 0
     known = ~said.numbers.isnan()
@@ -194,5 +196,5 @@ def facts_loss(facts: Facts, said: Said) -> Float[Tensor, ""]:
     return (
         classes * chances / 4
         + (phase * stated).sum() / stated.sum().clamp_min(1)
-        + off.sum() / known.sum().clamp_min(1)
+        + 2 * off.sum() / known.sum().clamp_min(1)
     )

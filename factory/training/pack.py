@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from factory.engines.guidegen.config import Config, LatentsConfig, MasksConfig, SlicesConfig
-from factory.engines.guidegen.weights import PACKAGE_FILE, PACKAGE_FORMAT
+from factory.engines.guidegen.weights import PACKAGE_FILE, PACKAGE_FORMAT, Package
 from factory.training.checkpoint import write_bytes
-from factory.training.runs import Trained, trained
+from factory.training.runs import KINDS, Trained, trained
 from manifests.case import FACTORY_VERSION
 from manifests.durable import TEMPORARY
 from manifests.errors import InvalidValueError, LocationError, StorageError
@@ -63,7 +63,7 @@ class Sampling:
 def pack(runs: Sequence[Path], out: Path, sampling: Sampling = Sampling()) -> dict[str, Any]:
     """Write the weights of some runs, at most one of each stage, to a new folder.
 
-    The folder appears whole or not at all.
+    A folder of packed weights among them gives the stages that no run is of. The folder appears whole or not at all.
 
     Returns:
         What `package.json` says of each stage, without its config.
@@ -76,7 +76,8 @@ def pack(runs: Sequence[Path], out: Path, sampling: Sampling = Sampling()) -> di
     if out.exists():
         raise LocationError(str(out), got="a path that exists", need="a new folder", do="Choose another --out.")
     stages: dict[str, Trained] = {}
-    for run in runs:
+    packed = [run for run in runs if (run / PACKAGE_FILE).is_file()]
+    for run in (one for one in runs if one not in packed):
         found = trained(run)
         name = str(found.config.model_dump()["stage"])
         if name in stages:
@@ -84,6 +85,12 @@ def pack(runs: Sequence[Path], out: Path, sampling: Sampling = Sampling()) -> di
                 f"run {run}", got=f"a second run of stage {name}", need="one of each stage", do="Leave one out."
             )
         stages[name] = replace(found, config=sampling.of(found.config))
+    for folder in packed:
+        for stage in KINDS:
+            if stage in Package.open(folder).stages and stage not in stages:
+                found = trained(folder, stage)
+                stages[stage] = replace(found, config=sampling.of(found.config))
+    stages = {stage: stages[stage] for stage in KINDS if stage in stages}
     _require_partners(stages)
     content = {
         "format": PACKAGE_FORMAT,

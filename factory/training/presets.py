@@ -42,12 +42,12 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
     {
         "masks": {
             "tiny": StagePreset(
-                12.0,
+                10.0,
                 SynthesizerSize(UNetSize(48, (1, 1, 1), 1, 1), _TEXT, InjectionSize(8, 1, 4), 16, 2),
                 Recipe(
                     batch=2,
                     part=2,
-                    steps=2500,
+                    steps=3000,
                     learning_rate=2e-3,
                     ema=0.995,
                     warmup=20,

@@ -21,6 +21,7 @@ from factory.engines.guidegen.config import (
     StageName,
     parse_config,
 )
+from factory.engines.guidegen.weights import PACKAGE_FILE, Package
 from factory.training import checkpoint
 from factory.training.checkpoint import CONFIG_FILE, write_bytes
 from factory.training.recipe import Recipe
@@ -107,16 +108,21 @@ def _require_same(out: Path, asked: dict[str, Any], config: Config) -> None:
 
 
 def trained(out: Path, stage: StageName | None = None) -> Trained:
-    """The weights that a run has reached.
+    """The weights that a run has reached, or those of a stage that a folder of packed weights holds.
 
     Args:
-        out: folder of the run.
-        stage: which stage it must be of; None = any.
+        out: folder of the run, or of weights.
+        stage: which stage it must be of; None = any, of a run.
 
     Raises:
         LocationError: if it is no run, or has no checkpoint yet.
+        InvalidValueError: if packed weights have no such stage.
         FileFormatError: if it is of another stage, or damaged.
     """
+    if stage is not None and (out / PACKAGE_FILE).is_file():
+        package = Package.open(out)
+        config, data = package.config(stage, KINDS[stage]), package.read(stage)
+        return Trained(config, package.step(stage), data, checkpoint.sha256_of(data))
     path = out / CONFIG_FILE
     if not path.is_file():
         raise LocationError(

@@ -177,7 +177,7 @@ def _bridge(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, one: Mask, other: M
     """Give the way between the nearest voxels of two pieces to the first of them, unless they touch."""
     spacing = np.array(grid.spacing_mm_zyx)
     starts, stops = np.argwhere(one), np.argwhere(other)
-    far, nearest = KDTree(stops * spacing).query(starts * spacing)
+    far, nearest = (np.asarray(found) for found in KDTree(stops * spacing).query(starts * spacing))
     start, stop = starts[far.argmin()], stops[nearest[far.argmin()]]
     if np.abs(start - stop).max() <= 1:
         return

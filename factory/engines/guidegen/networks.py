@@ -53,7 +53,7 @@ def slices(config: SlicesConfig) -> tuple[SliceGenerator, Told]:
 def _encoder(folder: Path | None, words: tuple[str, ...], size: TextSize) -> tuple[nn.Module, Told]:
     if folder is None:
         tokenizer = Tokenizer(words, size.length)
-        return TextEncoder(size, tokenizer.size), tokenizer
+        return TextEncoder(size, tokenizer.values), tokenizer
     if not (folder / "config.json").is_file():
         raise LocationError(
             f"text encoder {folder}",

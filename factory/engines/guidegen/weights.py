@@ -94,6 +94,15 @@ class Package:
         path = self.folder / str(entry["file"])
         fill(network, read_tensors(path, str(entry["sha256"])), path)
 
+    def read(self, stage: StageName) -> bytes:
+        """The file of a stage, checked against its hash; raises like `load`."""
+        entry = self._entry(stage)
+        return _checked(self.folder / str(entry["file"]), str(entry["sha256"]))
+
+    def step(self, stage: StageName) -> int:
+        """Steps that a stage was trained for; 0 if nobody said."""
+        return int(self._entry(stage).get("step", 0))
+
     def _entry(self, stage: StageName) -> Mapping[str, Any]:
         if stage not in self.stages:
             raise InvalidValueError(
@@ -113,6 +122,16 @@ def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
         FileFormatError: if its bytes are others, or no safetensors.
     """
     try:
+        return safetensors.torch.load(_checked(path, sha256))
+    except safetensors.SafetensorError as error:
+        raise FileFormatError(
+            str(path), got=str(error), need="a safetensors file", do="Restore it from a copy."
+        ) from error
+
+
+def _checked(path: Path, sha256: str) -> bytes:
+    """The bytes of a file whose hash is known."""
+    try:
         data = path.read_bytes()
     except OSError as error:
         raise LocationError(
@@ -126,12 +145,7 @@ def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
             need=f"SHA-256 {sha256[:16]}…, as recorded beside it",
             do="The file is truncated or another one: restore it from a copy.",
         )
-    try:
-        return safetensors.torch.load(data)
-    except safetensors.SafetensorError as error:
-        raise FileFormatError(
-            str(path), got=str(error), need="a safetensors file", do="Restore it from a copy."
-        ) from error
+    return data
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:

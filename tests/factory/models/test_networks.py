@@ -45,7 +45,7 @@ def condition(texts: list[str] = TEXTS, keep: tuple[bool, ...] = (True, True)) -
 
 def synthesizer(queries: int = 4) -> Synthesizer:
     size = SynthesizerSize(UNET, TEXT, InjectionSize(queries, 1, 2), label_width=4)
-    return awake(Synthesizer(size, 5, TextEncoder(TEXT, Tokenizer(vocabulary(TEXTS)).size)))
+    return awake(Synthesizer(size, 5, TextEncoder(TEXT, Tokenizer(vocabulary(TEXTS)).values)))
 
 
 def labels(classes: int, *shape: int) -> torch.Tensor:
@@ -130,7 +130,7 @@ def test_a_codebook_gives_its_own_entries_and_trains_them() -> None:
 
 def test_the_generator_reads_masks_and_latents() -> None:
     size = FeatureGeneratorSize(UNET, TEXT, InjectionSize(0), mask_width=4)
-    net = awake(FeatureGenerator(size, 5, (3, 1), TextEncoder(TEXT, 100)))
+    net = awake(FeatureGenerator(size, 5, (3, 1), TextEncoder(TEXT, torch.full((100,), torch.nan))))
     anatomy, lesions = labels(5, 2, 6, 8, 10), labels(2, 2, 6, 8, 10)
     z, t = torch.randn(2, 3, 3, 4, 5), torch.tensor([1, 500])
     base = net(z, t, net.encode_masks(anatomy, lesions), condition())
@@ -185,7 +185,7 @@ class Said(torch.nn.Module):
     def __init__(self, tumour: list[float]) -> None:
         super().__init__()
         chances = torch.tensor([tumour]).logit()
-        self.said = Facts(torch.full_like(chances, 9.0), chances, torch.zeros(1, 4), torch.zeros(1, 5))
+        self.said = Facts(torch.full_like(chances, 9.0), chances, chances, torch.zeros(1, 4), torch.zeros(1, 5))
 
     def forward(self, read: torch.Tensor) -> Facts:
         return self.said
@@ -259,7 +259,7 @@ def test_critics_and_autoencoder_do_not_train_each_other() -> None:
 
 def test_a_slice_sees_its_masks_and_the_slices_below_it() -> None:
     size = SliceGeneratorSize(UNET, TEXT, InjectionSize(0), mask_width=3, before=2)
-    net = awake(SliceGenerator(size, 5, TextEncoder(TEXT, 100)))
+    net = awake(SliceGenerator(size, 5, TextEncoder(TEXT, torch.full((100,), torch.nan))))
     told = condition(TEXTS[:1], (True,))
     masks, before, x = (
         (labels(5, 1, 3, 6, 7), labels(2, 1, 3, 6, 7)),
