@@ -8,8 +8,10 @@ from torch import Tensor
 
 __all__ = ["adding_up", "chances", "in_parts", "near_parts", "of_volume"]
 
-_ROUNDS, _PACE = 6, 1.0
-"""Rounds in which classes are weighed until each has its volume, and the largest change of a logit in one."""
+_EVEN, _SHARPER = (1.0,) * 6, tuple(2.0**power for power in (1, 2, 3, 4) for _ in range(5))
+"""How sharp chances are taken in the rounds in which classes are weighed: until they are as expected, until the likeliest are."""
+_PACE = 1.0
+"""Largest change of a logit in a round."""
 _SLACK = 1.5
 """How far the number of lesion voxels may leave what was expected of it, as a factor."""
 _FACTOR, _HALVINGS = 40.0, 24
@@ -28,13 +30,9 @@ def of_volume(
 
     Sharper chances give every voxel to whoever is likelier there, and thin organs, which nowhere are, would vanish.
     """
-    classes = logits.shape[1]
-    for _ in range(_ROUNDS):
-        if likeliest:
-            found = torch.bincount(logits.argmax(1).flatten(), minlength=classes)[None].to(voxels.dtype)
-        else:
-            found = logits.softmax(1).sum((2, 3, 4))
-        change = ((voxels + 0.5) / (found + 0.5)).log() * (0.5 if likeliest else 1.0)
+    for sharpness in _SHARPER if likeliest else _EVEN:
+        found = (logits * sharpness).softmax(1).sum((2, 3, 4))
+        change = ((voxels + 0.5) / (found + 0.5)).log() / sharpness
         logits = logits + change.clamp(-_PACE, _PACE)[:, :, None, None, None]
     return logits
 

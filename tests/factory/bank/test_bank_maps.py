@@ -8,14 +8,14 @@ from scipy import ndimage
 
 from factory.config import preset
 from factory.engines.bank.deforming import LATTICE, compose, draw_velocity, exponential, jacobian
-from factory.engines.bank.editing import PIECES, remove, resize, tidy
+from factory.engines.bank.editing import PIECES, join, remove, resize, tidy
 from factory.engines.bank.fitting import draw_warp, fit
 from factory.engines.bank.outline import outline_from_ct, outline_from_labels
 from factory.engines.bank.placing import Placement, place
 from factory.engines.bank.resampling import LabelMap, Warp, pull, sampled, vote
 from factory.engines.bank.resemblance import canonical, organ_dice
 from factory.engines.bank.sources import Source
-from manifests.anatomy import structure, structures
+from manifests.anatomy import group, structure, structures
 from manifests.geometry import Grid
 from manifests.identity import rng
 from prompts.schema import Patient
@@ -144,6 +144,30 @@ def test_tidying_leaves_one_piece_of_each_structure(bodies) -> None:
         if entry.name not in PIECES:
             assert ndimage.label(anatomy == entry.id, np.ones((3, 3, 3)))[1] <= 1, entry.name
     assert (anatomy != bodies[0].anatomy).mean() < 0.01
+
+
+def test_a_colon_in_pieces_is_joined_along_its_course(bodies) -> None:
+    body = bodies[0]
+    ids = [entry.id for entry in group("colon") if (body.anatomy == entry.id).any()]
+    whole = body.anatomy.copy()
+    join(whole, body.grid, "colon")
+    assert (whole != body.anatomy).mean() < 1e-3  # it holds together already
+    anatomy = body.anatomy.copy()
+    for id in ids:  # two thirds of each segment are left, with a gap in the middle and at both ends
+        along = np.argwhere(anatomy == id)
+        place = along @ np.linalg.svd(along - along.mean(0), full_matrices=False)[2][0]
+        low, high, left, right = np.quantile(place, (0.1, 0.9, 0.45, 0.55))
+        cut = along[(place < low) | (place > high) | ((place > left) & (place < right))]
+        anatomy[tuple(cut.T)] = structure("visceral_fat").id
+    before = anatomy.copy()
+    join(anatomy, body.grid, "colon")
+    tidy(anatomy)
+    colon = np.isin(anatomy, ids)
+    assert ndimage.label(colon, np.ones((3, 3, 3)))[1] == 1
+    assert {id for id in ids if ndimage.label(anatomy == id, np.ones((3, 3, 3)))[1] != 1} == set()
+    kept = [entry.id for entry in structures() if entry.tissue not in ("fat", "soft", "muscle", "bowel")]
+    hard = np.isin(before, kept)
+    assert (anatomy[hard] != before[hard]).mean() < 5e-3  # a way of one voxel at most
 
 
 def test_an_outline_comes_from_the_ct_or_from_a_hull(bodies) -> None:

@@ -1,10 +1,14 @@
 """Drawing masks with a network whose answer is known."""
 
+import math
+
 import torch
+from scipy import ndimage
 
 from factory.engines.guidegen.config import MasksConfig
 from factory.engines.guidegen.masks import open_package
 from factory.engines.guidegen.sampling import Drawing, draw_masks, processes
+from factory.models.facts import Facts
 from factory.models.synthesizer import Synthesizer
 from manifests.geometry import Grid
 
@@ -12,33 +16,50 @@ CONFIG = open_package("").config("masks", MasksConfig)
 GRID = Grid((8, 10, 12), (12.0, 12.0, 12.0), (0.0, 0.0, 0.0))
 
 
-class Undecided(Synthesizer):
-    """Class 1 with chance 0.6, class 2 with 0.4, and no lesion, whatever it sees."""
+class Asking(torch.nn.Module):
+    """Reads the same number of tumours off any text."""
 
-    def __init__(self) -> None:
+    def __init__(self, tumours: int) -> None:
+        super().__init__()
+        self.tumours = tumours
+
+    def read(self, ids: torch.Tensor) -> Facts:
+        none = torch.zeros(1, CONFIG.classes)
+        return Facts(none, none, none, torch.zeros(1, 4), torch.full((1, 5), math.log2(self.tumours)))
+
+
+class Undecided(Synthesizer):
+    """Class 1 with chance 0.7 in the upper half and 0.3 in the lower one, else class 2, and no lesion, whatever it sees."""
+
+    def __init__(self, tumours: int = 1) -> None:
         torch.nn.Module.__init__(self)
-        self.scores = torch.nn.Parameter(torch.full((CONFIG.classes,), -30.0))
-        self.scores.data[1], self.scores.data[2] = torch.tensor([0.6, 0.4]).log()
+        self.here = torch.nn.Parameter(torch.zeros(()))
+        self.conditioner = Asking(tumours)
 
     def forward(self, anatomy, lesions, t, condition, at=None):
-        even = torch.ones(1, 1, *anatomy.shape[1:])
-        return self.scores.view(1, -1, 1, 1, 1) * even, torch.tensor([30.0, -30.0]).view(1, 2, 1, 1, 1) * even
+        first = torch.full(anatomy.shape, 0.3)
+        first[:, 4:] = 0.7
+        scores = torch.full((1, CONFIG.classes, *anatomy.shape[1:]), -30.0)
+        scores[:, 1], scores[:, 2] = first.log(), (1 - first).log()
+        return scores, torch.tensor([30.0, -30.0]).view(1, 2, 1, 1, 1).expand(1, 2, *anatomy.shape[1:])
 
 
-def share_of_class_1(temperature: float) -> float:
+def shares_of_class_1(temperature: float) -> tuple[float, float]:
+    """In the lower and in the upper half."""
     config = CONFIG.model_copy(update={"temperature": temperature})
     drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 32, 1.0)
     anatomy, lesions = draw_masks(Undecided(), lambda texts: torch.zeros(1, 4, dtype=torch.long), config, drawing)
     assert set(anatomy.ravel().tolist()) <= {1, 2}
     assert not lesions.any()
-    return float((anatomy == 1).mean())
+    return float((anatomy[:4] == 1).mean()), float((anatomy[4:] == 1).mean())
 
 
-def test_temperature_sharpens_what_is_drawn() -> None:
-    assert abs(share_of_class_1(1.0) - 0.6) < 0.06  # three standard errors of 960 voxels, and the last step's choice
-    sharp = 0.6 ** (1 / 0.5) / (0.6 ** (1 / 0.5) + 0.4 ** (1 / 0.5))
-    assert abs(share_of_class_1(0.5) - sharp) < 0.06
-    assert share_of_class_1(0.01) == 1.0
+def test_a_lower_temperature_sharpens_what_is_drawn_at_its_volume() -> None:
+    lower, upper = shares_of_class_1(1.0)
+    assert abs(lower - 0.3) < 0.08 > abs(upper - 0.7)  # three standard errors of 480 voxels, and the last step's choice
+    lower, upper = shares_of_class_1(0.3)
+    assert lower < 0.1 < 0.9 < upper
+    assert abs(lower + upper - 1) < 0.05
 
 
 def test_no_lesion_shows_before_organs_have_taken_shape() -> None:
@@ -53,8 +74,8 @@ def test_no_lesion_shows_before_organs_have_taken_shape() -> None:
 class Wavering(Undecided):
     """Expects 8 voxels of lesion at first and `later` times their odds afterwards, four times likelier in the upper half."""
 
-    def __init__(self, later: float) -> None:
-        super().__init__()
+    def __init__(self, later: float, tumours: int = 100) -> None:
+        super().__init__(tumours)
         self.later = later
 
     def forward(self, anatomy, lesions, t, condition, at=None):
@@ -90,3 +111,18 @@ def test_as_much_lesion_is_drawn_as_was_expected_before_organs_took_shape() -> N
     assert abs(surer - 16 / 17) < 0.06
     many, _ = drawn_lesions(1.0, 100.0)
     assert abs(many - 8 * 1.5) < 1.7
+
+
+def test_lesions_come_in_no_more_parts_than_tumours_were_read() -> None:
+    found = {tumours: [] for tumours in (1, 2, 100)}
+    for tumours, counts in found.items():
+        for seed in range(8):
+            drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(seed)], 32, 1.0)
+            net = Wavering(1.0, tumours)
+            _, mask = draw_masks(net, lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)
+            counts.append((ndimage.label(mask, torch.ones(3, 3, 3))[1], int(mask.sum())))
+    assert {count for count, _ in found[1]} == {1}
+    assert {count for count, _ in found[2]} <= {1, 2}
+    assert max(count for count, _ in found[100]) > 3
+    voxels = {tumours: sum(size for _, size in counts) / 8 for tumours, counts in found.items()}
+    assert abs(voxels[1] - voxels[100]) < 0.3 * voxels[100]  # what may not begin elsewhere grows on

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from factory.engines.guidegen.config import MasksConfig
+from factory.engines.guidegen.config import LatentsConfig, MasksConfig
 from factory.engines.guidegen.networks import synthesizer
 from factory.engines.guidegen.weights import Package
 from factory.engines.registry import image_model, mask_model
@@ -80,6 +80,21 @@ def test_latents_without_their_autoencoder(runs: list[Path], tmp_path: Path) -> 
     with pytest.raises(LocationError, match=r"config\.json"):
         pack.pack([tmp_path / "nowhere"], tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_packed_weights_stand_in_for_the_runs_that_are_gone(runs: list[Path], weights: Path, tmp_path: Path) -> None:
+    packed = trained(weights, "autoencoder")
+    assert (packed.sha256, packed.step) == (trained(runs[1]).sha256, 1)
+    with pytest.raises(LocationError, match=r"config\.json"):
+        trained(weights)  # of which stage?
+    told = pack.pack([weights, runs[0]], tmp_path / "again", pack.Sampling(steps=3))
+    assert list(told) == ["masks", "autoencoder", "latents", "slices"]
+    again, before = Package.open(tmp_path / "again"), Package.open(weights)
+    assert again.config("latents", LatentsConfig).sample_steps == 3
+    assert {stage: again.read(stage) for stage in told} == {stage: before.read(stage) for stage in told}
+    pack.pack(runs[:1], tmp_path / "some")
+    with pytest.raises(InvalidValueError, match="stage autoencoder"):
+        trained(tmp_path / "some", "autoencoder")
 
 
 def test_packed_weights_say_how_they_are_drawn_from(runs: list[Path], tmp_path: Path) -> None:

@@ -179,6 +179,21 @@ def test_an_encoder_learns_what_its_texts_say(queries: int) -> None:
     assert torch.equal(net.read(ids).present > 0, present > 0)
 
 
+def test_numbers_are_told_by_value() -> None:
+    told = Tokenizer(vocabulary(["a man of 7 and 300 years, 8.5 cm"]))
+    spelled = [told.words[number - 2] for number in told(["59 mm 300 mm 8.5"])[0].tolist()]
+    assert spelled == ["59", "m", "m", "3", "0", "0", "m", "m", "8", ".", "5"]
+    values = told.values
+    assert len(values) == told.size
+    assert {float(value) for value in values[~values.isnan()]} == {float(number) for number in range(251)}
+    encoder = TextEncoder(TEXT, values)
+    told_by_value = {number: encoder.values[told.words.index(str(number)) + 2] for number in (20, 21, 60, 180)}
+    near = (told_by_value[20] - told_by_value[21]).norm()
+    assert near < 0.5 * (told_by_value[20] - told_by_value[60]).norm()
+    assert near < 0.5 * (told_by_value[20] - told_by_value[180]).norm()
+    assert not encoder.values[told.words.index("man") + 2].any()
+
+
 class Said(torch.nn.Module):
     """Facts that do not depend on the text."""
 

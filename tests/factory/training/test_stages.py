@@ -26,12 +26,14 @@ from factory.training.distributed import joined
 from factory.training.masks import judged
 from factory.training.presets import StagePreset
 from factory.training.recipe import Recipe
+from factory.training.short_texts import short_text
 from factory.training.texts import prompt_of, text_for
 from manifests.anatomy import table_hash
 from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
+from prompts.lexicon import lexicon
 from prompts.render import render
-from prompts.schema import Prompt
+from prompts.schema import Prompt, Tumour
 
 RECIPE = Recipe(batch=2, steps=2, save_every=1, validate_every=2, held_out=0.3)
 UNET, TEXT, INJECTION = UNetSize(4, (1, 2), 1, 1), TextSize(8, 1, 1, 96), InjectionSize(2, 1, 1)
@@ -48,7 +50,7 @@ def toy_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny networks, and texts in one wording: checked by beartype, paraphrases take seconds."""
     monkeypatch.setattr(texts, "paraphrase", lambda prompt, seed: f"{seed % 7}: {render(prompt)}")
     monkeypatch.setattr(texts, "_sites", tuple)
-    monkeypatch.setattr(facts, "COUNT", 4)
+    monkeypatch.setattr(facts, "PROMPTS", 4)
     monkeypatch.setattr(facts, "WARM_STEPS", 2)
     monkeypatch.setattr(presets, "PRESETS", {stage: {"toy": size} for stage, size in SIZES.items()})
 
@@ -82,7 +84,8 @@ def test_from_a_dataset_to_cases_of_ones_own_weights(data: Path, tmp_path: Path,
     assert "seed; need what it was started with" in capsys.readouterr().err
     assert call(capsys, "train", "autoencoder", *common, "--out", coder)["scores"]["error_hu"] > 0
     assert call(capsys, "train", "latents", *common, "--out", latents, "--autoencoder", coder)["scores"]["loss"] > 0
-    alone = (*common, "--autoencoder", coder, "--steps", "1", "--diffusion-steps", "9", "--no-masks")
+    call(capsys, "train", "pack", coder, "--out", tmp_path / "coder")
+    alone = (*common, "--autoencoder", tmp_path / "coder", "--steps", "1", "--diffusion-steps", "9", "--no-masks")
     assert call(capsys, "train", "latents", *alone, "--out", tmp_path / "alone")["scores"]["loss"] > 0
     assert call(capsys, "train", "slices", *common, "--out", tmp_path / "slices")["scores"]["loss"] > 0
     packed = call(capsys, "train", "pack", masks, coder, latents, tmp_path / "slices", "--out", tmp_path / "weights")
@@ -192,12 +195,14 @@ def test_what_a_prompt_says_becomes_what_the_encoder_should_read() -> None:
             "patient": {"sex": "male", "age_years": 75},
             "tumours": [{"organ": "kidney", "count": 2}],
             "absent_organs": ["spleen"],
+            "enlarged_organs": ["prostate"],
         }
     )
     classes = {"uterus": 1, "prostate": 2, "kidney_left": 3, "kidney_right": 4, "spleen": 5}
     said = facts.said_of([prompt], classes, 6)
     assert said.present.tolist() == [[1, 0, 1, 1, 1, 0]]
     assert said.tumour.tolist() == [[0, 0, 0, 0.5, 0.5, 0]]
+    assert said.enlarged.tolist() == [[0, 0, 1, 0, 0, 0]]
     assert said.phase.tolist() == [-1]
     assert said.numbers[0, [0, 2]].tolist() == [1, 1]
     assert said.numbers[0].isnan().tolist() == [False, True, False, True, True]
@@ -208,7 +213,35 @@ def test_texts_always_tell_the_organs_of_tumours() -> None:
     request = make_request(Prompt.model_validate({"tumours": [{"organ": "liver", "size_mm": 30}]}), TOY_PRESET.grid())
     said = {text_for(request.subject, rng) for _ in range(8)}
     assert len(said) > 4
-    assert all(any(word in text.lower() for word in ("liver", "hepat", "hcc")) for text in said)
+    words = {*lexicon("words")["liver"], *lexicon("diagnosis")["liver"]}
+    assert all(any(word in text.lower() for word in words) for text in said)
+
+
+def test_lessons_have_rare_organs_strange_words_and_several_wordings() -> None:
+    count = 40
+    prompts, lessons = facts._written(count)
+    assert len(prompts) == len(lessons) == count * facts.WORDINGS
+    assert len(set(lessons)) > 0.9 * len(lessons)
+    told = [prompts[number] for number in range(0, len(prompts), facts.WORDINGS)]
+    assert sum(bool(prompt.absent_organs) for prompt in told) > 0.25 * count
+    assert {"thyroid_gland", "adrenal_gland"} & {one.organ for prompt in told for one in prompt.tumours[:1]}
+    prompt = Prompt.model_validate({"patient": {"sex": "male"}, "tumours": [{"organ": "prostate", "count": 1}]})
+    rng = np.random.default_rng(0)
+    varied = [facts._with_rare(prompt, rng) for _ in range(60)]
+    assert prompt in varied  # what would contradict itself stays as it was, and most are left alone
+    assert all(one.patient == prompt.patient and len(one.tumours) == 1 for one in varied)
+    strange = [facts._among_strange("a man with cancer", rng) for _ in range(60)]
+    assert 30 < strange.count("a man with cancer") < 55
+    assert all([word for word in text.split() if word in ("a", "man", "with", "cancer")][:4] for text in strange)
+
+
+def test_a_diagnosis_is_told_with_its_site_where_the_organ_has_several() -> None:
+    rng, places = np.random.default_rng(0), lexicon("words")
+    for organ, site in (("liver", "liver"), ("lung", "lung_upper_lobe_left")):
+        said = [short_text(Prompt(tumours=(Tumour(organ=organ, site=site),)), rng).lower() for _ in range(60)]
+        names = (*places[site], *(lexicon("diagnosis")[organ] if organ == "liver" else ()))
+        assert all(any(name in text for name in names) for text in said)
+        assert any(name in text for name in lexicon("diagnosis")[organ] for text in said)
 
 
 def test_the_prompt_of_a_case_is_what_was_drawn(data: Path) -> None:

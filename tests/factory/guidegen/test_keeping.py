@@ -1,0 +1,58 @@
+"""What a sharper drawing keeps: volumes of classes, parts of lesions."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from factory.engines.guidegen.keeping import in_parts, near_parts, of_volume
+
+CORNERS = np.ones((3, 3, 3))
+
+
+def softness(seed: int) -> torch.Tensor:
+    """Smooth logits of four classes, the last of which is likeliest nowhere."""
+    noise = np.random.default_rng(seed).normal(size=(4, 12, 12, 12))
+    smooth = np.stack([ndimage.gaussian_filter(one, 1.5) for one in noise]) * 8
+    smooth[3] = smooth[:3].max(0) - 0.3 - np.abs(smooth[3])
+    return torch.from_numpy(smooth[None]).float()
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000))
+def test_classes_keep_their_volumes(seed: int) -> None:
+    logits = softness(seed)
+    voxels = logits.softmax(1).sum((2, 3, 4))
+    sharp = of_volume(logits / 0.5, voxels, likeliest=False)
+    torch.testing.assert_close(sharp.softmax(1).sum((2, 3, 4)), voxels, rtol=0.05, atol=1.0)
+    assert sharp.softmax(1).max(1).values.mean() > logits.softmax(1).max(1).values.mean()
+    taken = torch.bincount(of_volume(logits / 0.5, voxels, likeliest=True).argmax(1).flatten(), minlength=4)
+    assert not (logits.argmax(1) == 3).any()
+    torch.testing.assert_close(taken.float(), voxels[0], rtol=0.1, atol=3.0)
+
+
+def lesions(*places: tuple[int, int, int]) -> torch.Tensor:
+    mask = torch.zeros(1, 6, 6, 6, dtype=torch.long)
+    for place in places:
+        mask[(0, *place)] = 1
+    return mask
+
+
+def test_a_further_part_begins_only_where_one_is_missing() -> None:
+    logits, shown = torch.zeros(1, 2, 6, 6, 6), lesions((1, 1, 1))
+    free, full = near_parts(logits, shown, 2), near_parts(logits, shown, 1)
+    assert torch.equal(free, logits)
+    chance = (full[:, 1] - full[:, 0]).sigmoid()[0]
+    assert (chance[:3, :3, :3] == 0.5).all()
+    assert chance.sum() == 27 * 0.5
+
+
+def test_of_parts_that_begin_at_once_the_likeliest_stay_and_what_showed_stays_anyway() -> None:
+    drawn = lesions((1, 1, 1), (4, 4, 4), (1, 4, 1))
+    chance = torch.full((1, 6, 6, 6), 0.1)
+    chance[0, 4, 4, 4] = 0.6
+    assert torch.equal(in_parts(drawn, lesions(), chance, 1), lesions((4, 4, 4)))
+    assert torch.equal(in_parts(drawn, lesions((1, 4, 1)), chance, 1), lesions((1, 4, 1)))
+    assert torch.equal(in_parts(drawn, lesions((1, 4, 1)), chance, 2), lesions((1, 4, 1), (4, 4, 4)))
+    assert torch.equal(in_parts(drawn, lesions(), chance, 3), drawn)
