@@ -77,10 +77,13 @@ def judged(subject: Prompt, masks: Masks, grid: Grid) -> dict[str, list[bool]]:
 
 
 def passed(model: GuideGenMasks, request: Request, masks: Masks, reasons: Counter[str]) -> bool:
-    """Whether the gate passes the masks with an image of the texture model; why not is counted by code."""
+    """Whether the gate passes the masks with an image of the texture model; why not is counted by code, and by organ where that is one."""
     ct = Texture().render(request, masks)
     verdict = assess(request, replace(arrays(masks, request.grid), ct=ct), model.unlabelled)
     reasons.update({one.partition(":")[0] for one in verdict.reasons})
+    reasons.update(
+        ": ".join(one.split(": ")[:2]) for one in verdict.reasons if one.startswith(("volume", "connectivity"))
+    )
     return verdict.accepted
 
 
