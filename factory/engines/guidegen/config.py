@@ -87,14 +87,14 @@ class MasksConfig(_Told):
     """Stage I, the semantic synthesizer.
 
     Attributes:
-        temperature: of the anatomy's distribution when masks are drawn: below 1 drawings have smoother borders and
+        temperature: of the anatomy when masks are drawn, its volumes kept: below 1 drawings have smoother borders and
             vary less; 1 draws as trained.
         lesion_temperature: of where lesions are, not of how much: below 1 they come in fewer pieces.
     """
 
     stage: Literal["masks"] = "masks"
     size: SynthesizerSize
-    temperature: float = 1.0
+    temperature: float = 0.5
     lesion_temperature: float = 0.6
 
 

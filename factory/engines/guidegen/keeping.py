@@ -6,12 +6,12 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
-__all__ = ["adding_up", "chances", "in_parts", "near_parts", "of_volume"]
+__all__ = ["adding_up", "chances", "expected_voxels", "in_parts", "near_parts", "of_volume"]
 
-_EVEN, _SHARPER = (1.0,) * 6, tuple(2.0**power for power in (1, 2, 3, 4) for _ in range(5))
-"""How sharp chances are taken in the rounds in which classes are weighed: until they are as expected, until the likeliest are."""
-_PACE = 1.0
-"""Largest change of a logit in a round."""
+_ROUNDS, _PACE = 6, 1.0
+"""Rounds in which classes are weighed until each has its volume, and the largest change of a logit in one."""
+_SHARPER = (2.0, 4.0, 8.0, 16.0)
+"""How sharp chances are taken, one after another, until they are nearly those of the likeliest class."""
 _SLACK = 1.5
 """How far the number of lesion voxels may leave what was expected of it, as a factor."""
 _FACTOR, _HALVINGS = 40.0, 24
@@ -30,11 +30,21 @@ def of_volume(
 
     Sharper chances give every voxel to whoever is likelier there, and thin organs, which nowhere are, would vanish.
     """
-    for sharpness in _SHARPER if likeliest else _EVEN:
-        found = (logits * sharpness).softmax(1).sum((2, 3, 4))
-        change = ((voxels + 0.5) / (found + 0.5)).log() / sharpness
-        logits = logits + change.clamp(-_PACE, _PACE)[:, :, None, None, None]
-    return logits
+    rows = logits.movedim(1, -1)  # as networks give them: the classes of a voxel side by side
+    for sharpness in _SHARPER if likeliest else (1.0,):
+        share = (rows * sharpness if sharpness != 1 else rows).softmax(-1).flatten(0, 3)
+        weight = torch.ones_like(voxels[0])
+        for _ in range(_ROUNDS):
+            found = weight * ((share @ weight).reciprocal() @ share)
+            change = ((voxels[0] + 0.5) / (found + 0.5)).log().clamp(-_PACE * sharpness, _PACE * sharpness)
+            weight = weight * change.exp()
+        rows = rows + weight.log() / sharpness
+    return rows.movedim(-1, 1)
+
+
+def expected_voxels(logits: Float[Tensor, "one k z y x"]) -> Float[Tensor, "one k"]:
+    """How many voxels of each class the logits let expect."""
+    return logits.movedim(1, -1).softmax(-1).sum((1, 2, 3))
 
 
 def chances(logits: LesionLogits) -> Float[Tensor, "one z y x"]:

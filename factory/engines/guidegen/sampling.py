@@ -12,7 +12,7 @@ from factory.diffusion.gaussian import Gaussian
 from factory.diffusion.guidance import guided
 from factory.diffusion.schedule import cosine, growing, visits
 from factory.engines.guidegen.config import LatentsConfig, MasksConfig
-from factory.engines.guidegen.keeping import adding_up, chances, in_parts, near_parts, of_volume
+from factory.engines.guidegen.keeping import adding_up, chances, expected_voxels, in_parts, near_parts, of_volume
 from factory.engines.guidegen.networks import Told
 from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.condition import Condition
@@ -98,8 +98,9 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
                 raw = tuple(guided(*pair, drawing.guidance) for pair in zip(raw, free, strict=True))
             expected = float(chances(raw[1]).sum()) if expected is None else expected
 
-            voxels = both[0].informed(raw[0], classes, t).softmax(1).sum((2, 3, 4))
-            sharper = both[0].informed(raw[0] / config.temperature, classes, t)
+            known = both[0].informed(raw[0], classes, t)
+            voxels = expected_voxels(known)
+            sharper = known.add_(raw[0], alpha=1 / config.temperature - 1)
             sharper = of_volume(sharper, voxels, likeliest=not jump[1])
 
             hidden = torch.where(lesions[:, None] > 0, 1.0, config.lesion_temperature)  # what shows is no guess
