@@ -6,10 +6,12 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
-__all__ = ["adding_up", "chances", "expected_voxels", "in_parts", "near_parts", "of_volume"]
+__all__ = ["adding_up", "chances", "expected_voxels", "in_parts", "kept_voxels", "near_parts", "of_volume"]
 
 _ROUNDS, _PACE = 6, 1.0
 """Rounds in which classes are weighed until each has its volume, and the largest change of a logit in one."""
+_LOSS = 1.3
+"""How far an organ may fall below the volume that was expected of it at first, as a factor."""
 _SHARPER = (2.0, 4.0, 8.0, 16.0)
 """How sharp chances are taken, one after another, until they are nearly those of the likeliest class."""
 _SLACK = 1.5
@@ -45,6 +47,17 @@ def of_volume(
 def expected_voxels(logits: Float[Tensor, "one k z y x"]) -> Float[Tensor, "one k"]:
     """How many voxels of each class the logits let expect."""
     return logits.movedim(1, -1).softmax(-1).sum((1, 2, 3))
+
+
+def kept_voxels(
+    voxels: Float[Tensor, "one k"], first: Float[Tensor, "one k"], usual: Float[Tensor, " k"]
+) -> Float[Tensor, "one k"]:
+    """Expected voxels of classes, no less than a share of what was expected of those organs that are surely there.
+
+    What a predictor expects must not fall on average, but small organs fade, step by step. An organ is taken to be there if at
+    least half of its usual volume was expected at first.
+    """
+    return torch.where(first >= usual / 2, voxels.maximum(first / _LOSS), voxels)
 
 
 def chances(logits: LesionLogits) -> Float[Tensor, "one z y x"]:

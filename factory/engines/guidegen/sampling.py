@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from factory.diffusion.categorical import Categorical
@@ -12,7 +12,15 @@ from factory.diffusion.gaussian import Gaussian
 from factory.diffusion.guidance import guided
 from factory.diffusion.schedule import cosine, growing, visits
 from factory.engines.guidegen.config import LatentsConfig, MasksConfig
-from factory.engines.guidegen.keeping import adding_up, chances, expected_voxels, in_parts, near_parts, of_volume
+from factory.engines.guidegen.keeping import (
+    adding_up,
+    chances,
+    expected_voxels,
+    in_parts,
+    kept_voxels,
+    near_parts,
+    of_volume,
+)
 from factory.engines.guidegen.networks import Told
 from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.condition import Condition
@@ -20,6 +28,7 @@ from factory.models.feature_generator import FeatureGenerator
 from factory.models.synthesizer import LESION_CLASSES, Synthesizer
 from factory.models.tiling import decode
 from factory.models.view import View
+from manifests.anatomy import structures
 from manifests.geometry import Grid
 
 __all__ = ["Drawing", "condition_of", "draw_ct", "draw_masks", "padded", "processes", "view_of"]
@@ -73,7 +82,8 @@ def processes(config: MasksConfig) -> tuple[Categorical, Categorical]:
 def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawing) -> tuple[Labels, Labels]:
     """Draw the classes of the anatomy, and 1 where a lesion is, on the drawing's grid.
 
-    The anatomy is drawn sharper than it is expected (`temperature`) while each class keeps the volume that it is expected to have.
+    The anatomy is drawn sharper than it is expected (`temperature`) while each class keeps the volume that it is expected to have;
+    organs that are surely there do not fade from what was expected at first.
     At the last step the likeliest class is taken, in the same way.
 
     Organs take shape before lesions show, and without the bulge of any; the network then doubts that there is one,
@@ -88,7 +98,8 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     like = torch.zeros((1, *drawing.grid.shape_zyx), dtype=torch.long, device=device)
     with torch.inference_mode():
         most = max(1, round(float(net.conditioner.read(condition.ids).tumours)))
-        expected: float | None = None
+        expected, first = None, None
+        usual = _usual_voxels(config, drawing.grid).to(device)
         classes, lesions = (process.pure_noise(like, drawing.generators) for process in both)
         for jump in visits(config.steps, drawing.steps):
             t = torch.full((1,), jump[0], device=device)
@@ -100,6 +111,8 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
 
             known = both[0].informed(raw[0], classes, t)
             voxels = expected_voxels(known)
+            first = voxels if first is None else first
+            voxels = kept_voxels(voxels, first, usual)
             sharper = known.add_(raw[0], alpha=1 / config.temperature - 1)
             sharper = of_volume(sharper, voxels, likeliest=not jump[1])
 
@@ -111,6 +124,13 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
             found = both[1].draw(lesions, where, jump, drawing.generators)
             lesions = in_parts(found, lesions, chances(where), most)
     return tuple(labels[0].to(torch.uint8).cpu().numpy() for labels in (classes, lesions))
+
+
+def _usual_voxels(config: MasksConfig, grid: Grid) -> Float[Tensor, " k"]:
+    """Published mean volume of each class, the smaller of both sexes; infinite where there is none."""
+    known = {entry.id: min(entry.volume_ml.values()) for entry in structures() if entry.volume_ml}
+    ml = [known.get(int(id), float("inf")) for id in config.id_of_class()]
+    return torch.tensor(ml) / grid.voxel_volume_ml
 
 
 def draw_ct(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from factory.engines.guidegen.keeping import in_parts, near_parts, of_volume
+from factory.engines.guidegen.keeping import in_parts, kept_voxels, near_parts, of_volume
 
 CORNERS = np.ones((3, 3, 3))
 
@@ -56,3 +56,10 @@ def test_of_parts_that_begin_at_once_the_likeliest_stay_and_what_showed_stays_an
     assert torch.equal(in_parts(drawn, lesions((1, 4, 1)), chance, 1), lesions((1, 4, 1)))
     assert torch.equal(in_parts(drawn, lesions((1, 4, 1)), chance, 2), lesions((1, 4, 1), (4, 4, 4)))
     assert torch.equal(in_parts(drawn, lesions(), chance, 3), drawn)
+
+
+def test_an_organ_that_is_surely_there_does_not_fade() -> None:
+    usual = torch.tensor([float("inf"), 20.0, 20.0, 20.0])
+    first = torch.tensor([[100.0, 15.0, 15.0, 5.0]])  # of the last a quarter is expected: most have none
+    now = torch.tensor([[10.0, 2.0, 30.0, 0.0]])
+    assert torch.equal(kept_voxels(now, first, usual), torch.tensor([[10.0, 15.0 / 1.3, 30.0, 0.0]]))
