@@ -16,7 +16,7 @@ from torch.nn import functional
 from factory.engines.guidegen.config import Config
 from factory.engines.guidegen.networks import Told
 from factory.models.condition import Conditioner
-from factory.models.facts import Facts
+from factory.models.facts import SCALES, Facts
 from factory.training.loop import Stage
 from factory.training.texts import UNTOLD, text_for
 from manifests.anatomy import PHASES, SEX_ORGANS, group, sites, structures
@@ -38,8 +38,6 @@ WARM_STEPS, WARM_RATE = 5000, 1e-3
 """Steps on texts alone before the first case, and their learning rate."""
 _ABSENT = ("gallbladder", "kidney_left", "kidney_right", "prostate", "spleen", "uterus")
 """What surgeons take out whole."""
-_NUMBERS = ((0.0, 1.0), (math.log(30), 0.5), (60.0, 15.0), (170.0, 10.0), (75.0, 15.0))
-"""Middle and unit of each number of `Facts`: log2 of the tumours, log of the size in mm, years, cm and kg."""
 C = TypeVar("C", bound=Config)
 
 
@@ -167,7 +165,7 @@ def said_of(prompts: Sequence[Prompt], classes: Mapping[str, int], wide: int) ->
             tumour[row, possible] = tumour[row, possible].clamp_min(1 / max(1, len(possible)))
     phases = [PHASES.index(one.study.contrast_phase) if one.study.contrast_phase else -1 for one in prompts]
     numbers = torch.tensor([_numbers(prompt) for prompt in prompts])
-    middle, unit = torch.tensor(_NUMBERS).T
+    middle, unit = torch.tensor(SCALES).T
     return Said(present, tumour, enlarged, torch.tensor(phases), (numbers - middle) / unit)
 
 

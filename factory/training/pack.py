@@ -75,22 +75,7 @@ def pack(runs: Sequence[Path], out: Path, sampling: Sampling = Sampling()) -> di
     """
     if out.exists():
         raise LocationError(str(out), got="a path that exists", need="a new folder", do="Choose another --out.")
-    stages: dict[str, Trained] = {}
-    packed = [run for run in runs if (run / PACKAGE_FILE).is_file()]
-    for run in (one for one in runs if one not in packed):
-        found = trained(run)
-        name = str(found.config.model_dump()["stage"])
-        if name in stages:
-            raise InvalidValueError(
-                f"run {run}", got=f"a second run of stage {name}", need="one of each stage", do="Leave one out."
-            )
-        stages[name] = replace(found, config=sampling.of(found.config))
-    for folder in packed:
-        for stage in KINDS:
-            if stage in Package.open(folder).stages and stage not in stages:
-                found = trained(folder, stage)
-                stages[stage] = replace(found, config=sampling.of(found.config))
-    stages = {stage: stages[stage] for stage in KINDS if stage in stages}
+    stages = _newest(runs, sampling)
     _require_partners(stages)
     content = {
         "format": PACKAGE_FORMAT,
@@ -121,6 +106,26 @@ def pack(runs: Sequence[Path], out: Path, sampling: Sampling = Sampling()) -> di
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return {name: {"sha256": one.sha256, "step": one.step, "bytes": len(one.data)} for name, one in stages.items()}
+
+
+def _newest(runs: Sequence[Path], sampling: Sampling) -> dict[str, Trained]:
+    """The weights of each stage: a run's, else those of packed weights."""
+    stages: dict[str, Trained] = {}
+    packed = [run for run in runs if (run / PACKAGE_FILE).is_file()]
+    for run in (one for one in runs if one not in packed):
+        found = trained(run)
+        name = str(found.config.model_dump()["stage"])
+        if name in stages:
+            raise InvalidValueError(
+                f"run {run}", got=f"a second run of stage {name}", need="one of each stage", do="Leave one out."
+            )
+        stages[name] = replace(found, config=sampling.of(found.config))
+    for folder in packed:
+        for stage in KINDS:
+            if stage in Package.open(folder).stages and stage not in stages:
+                found = trained(folder, stage)
+                stages[stage] = replace(found, config=sampling.of(found.config))
+    return {stage: stages[stage] for stage in KINDS if stage in stages}
 
 
 def _require_partners(stages: dict[str, Trained]) -> None:

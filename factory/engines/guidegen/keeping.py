@@ -14,8 +14,8 @@ _LOSS = 1.3
 """How far an organ may fall below the volume that was expected of it at first, as a factor."""
 _SHARPER = (2.0, 4.0, 8.0, 16.0)
 """How sharp chances are taken, one after another, until they are nearly those of the likeliest class."""
-_SLACK = 1.5
-"""How far the number of lesion voxels may leave what was expected of it, as a factor."""
+_SLACK = 1.25
+"""How far the number of lesion voxels may leave what is asked, as a factor."""
 _FACTOR, _HALVINGS = 40.0, 24
 """Largest logarithm of the factor on the odds of a lesion, and how finely it is sought."""
 _NEVER = -1e4
@@ -65,14 +65,14 @@ def chances(logits: LesionLogits) -> Float[Tensor, "one z y x"]:
     return (logits[:, 1] - logits[:, 0]).sigmoid()
 
 
-def adding_up(logits: LesionLogits, shown: Lesions, expected: float) -> LesionLogits:
-    """Logits of no lesion and of a lesion whose chances add up to the expected number of voxels, within `_SLACK`.
+def adding_up(logits: LesionLogits, shown: Lesions, asked: float) -> LesionLogits:
+    """Logits of no lesion and of a lesion whose chances add up to the voxels asked for, within `_SLACK`.
 
     Voxels that show a lesion count and stay as they are; only the others are moved.
     """
     hidden = (shown == 0).to(logits.dtype)
     total, found = float((chances(logits) * hidden).sum()), float(shown.sum())
-    wanted = max(0.0, min(max(total, expected / _SLACK - found), expected * _SLACK - found))
+    wanted = max(0.0, min(max(total, asked / _SLACK - found), asked * _SLACK - found))
     low, high = -_FACTOR, _FACTOR
     for _ in range(_HALVINGS if wanted != total else 0):
         middle = (low + high) / 2

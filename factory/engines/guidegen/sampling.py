@@ -86,9 +86,9 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     organs that are surely there do not fade from what was expected at first.
     At the last step the likeliest class is taken, in the same way.
 
-    Organs take shape before lesions show, and without the bulge of any; the network then doubts that there is one,
-    though what it expects should not change on average. What it knows better is where, so the odds of all voxels are moved by one
-    factor until they add up to about the lesion that it expected at first. That also makes up for a temperature of lesions below 1.
+    Organs take shape before lesions show, and without the bulge of any; the network then doubts that there is one.
+    What it knows better is where, so the odds of all voxels are moved by one factor until they add up to about the lesion that
+    is read off the text. That also makes up for a temperature of lesions below 1.
     Lesions come in no more parts than tumours are read off the text, and are drawn to the end: of a small one that does not
     show yet no single voxel is likelier than not.
     """
@@ -97,8 +97,8 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     condition = condition_of(told, drawing, 1, device)
     like = torch.zeros((1, *drawing.grid.shape_zyx), dtype=torch.long, device=device)
     with torch.inference_mode():
-        most = max(1, round(float(net.conditioner.read(condition.ids).tumours)))
-        expected, first = None, None
+        facts, first = net.conditioner.read(condition.ids), None
+        most, asked = max(1, round(float(facts.tumours))), float(facts.lesion_ml) / drawing.grid.voxel_volume_ml
         usual = _usual_voxels(config, drawing.grid).to(device)
         classes, lesions = (process.pure_noise(like, drawing.generators) for process in both)
         for jump in visits(config.steps, drawing.steps):
@@ -107,8 +107,6 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
             if drawing.guidance != 1:
                 free = net(classes, lesions, t, condition.without_text())
                 raw = tuple(guided(*pair, drawing.guidance) for pair in zip(raw, free, strict=True))
-            expected = float(chances(raw[1]).sum()) if expected is None else expected
-
             known = both[0].informed(raw[0], classes, t)
             voxels = expected_voxels(known)
             first = voxels if first is None else first
@@ -118,7 +116,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
 
             hidden = torch.where(lesions[:, None] > 0, 1.0, config.lesion_temperature)  # what shows is no guess
             where = near_parts(both[1].informed(raw[1] / hidden, lesions, t), lesions, most)
-            where = adding_up(where, lesions, expected)
+            where = adding_up(where, lesions, asked)
 
             classes = both[0].draw(classes, sharper, jump, drawing.generators) if jump[1] else sharper.argmax(1)
             found = both[1].draw(lesions, where, jump, drawing.generators)
