@@ -183,9 +183,8 @@ class Categorical:
 
 def _drawn(logits: Scores, chance: Float[Tensor, "b *space"]) -> Labels:
     """One class of each voxel, drawn from the softmax of its logits by inversion."""
-    cumulated = (
-        logits.float().movedim(1, -1).softmax(-1).cumsum_(-1)
-    )  # networks give the classes of a voxel side by side
+    rows = logits.float().movedim(1, -1)  # as networks give them: the classes of a voxel side by side
+    cumulated = rows.softmax(-1).cumsum_(-1)
     # counted in 16 bits: the sum would otherwise widen every one of them to 64
     below = (cumulated < chance[..., None] * cumulated[..., -1:]).sum(-1, dtype=torch.int16)
     return below.long().clamp_max_(logits.shape[1] - 1)

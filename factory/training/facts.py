@@ -157,9 +157,8 @@ def said_of(prompts: Sequence[Prompt], classes: Mapping[str, int], wide: int) ->
         for sex, name in SEX_ORGANS.items():
             if name in classes:
                 present[row, classes[name]] = 0.5 if prompt.patient.sex is None else float(prompt.patient.sex == sex)
-        for value, names in ((0, prompt.absent_organs), (1, prompt.enlarged_organs)):
-            own = [classes[entry.name] for name in names for entry in group(name) if entry.name in classes]
-            (enlarged if value else present)[row, own] = value
+        for said, value, names in ((present, 0, prompt.absent_organs), (enlarged, 1, prompt.enlarged_organs)):
+            said[row, [classes[entry.name] for name in names for entry in group(name) if entry.name in classes]] = value
         for one in prompt.tumours:
             possible = [classes[name] for name in one.possible_sites() if name in classes]
             tumour[row, possible] = tumour[row, possible].clamp_min(1 / max(1, len(possible)))

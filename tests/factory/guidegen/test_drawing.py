@@ -2,17 +2,21 @@
 
 import math
 
+import numpy as np
 import torch
 from scipy import ndimage
 
+from factory.engines.guidegen import masks, sampling
 from factory.engines.guidegen.config import MasksConfig
 from factory.engines.guidegen.masks import open_package
 from factory.engines.guidegen.sampling import Drawing, draw_masks, processes
 from factory.models.facts import FILLED, SCALES, Facts
 from factory.models.synthesizer import Synthesizer
+from manifests.anatomy import structure
 from manifests.geometry import Grid
 
 CONFIG = open_package("").config("masks", MasksConfig)
+PROSTATE = int(CONFIG.class_of_id()[structure("prostate").id])
 GRID = Grid((8, 10, 12), (12.0, 12.0, 12.0), (0.0, 0.0, 0.0))
 
 
@@ -73,6 +77,46 @@ def test_no_lesion_shows_before_organs_have_taken_shape() -> None:
     assert lesions.alpha_bar[half // 2] < 0.1  # of a lesion of ten voxels not one yet, on average
     noise = torch.zeros(1, 100, 100, 10, dtype=torch.long)
     assert not lesions.pure_noise(noise, [torch.Generator().manual_seed(0)]).any()
+
+
+class Fading(Undecided):
+    """Expects a prostate of about 50 voxels at first, then of about 10."""
+
+    def forward(self, anatomy, lesions, t, condition, at=None):
+        scores, none = super().forward(anatomy, lesions, t, condition, at)
+        chance = 30 / anatomy[0].numel() if int(t) == CONFIG.steps else 6 / anatomy[0].numel()
+        scores[:, PROSTATE] = math.log(chance)
+        scores[:, PROSTATE, 0] += 2  # likelier in one place than in another
+        return scores, none
+
+
+def test_an_organ_that_was_expected_is_drawn_at_no_less_than_a_share_of_it(monkeypatch) -> None:
+    asked, weigh = [], sampling.of_volume
+
+    def recording(logits, voxels, *, likeliest):
+        asked.append(float(voxels[0, PROSTATE]))
+        return weigh(logits, voxels, likeliest=likeliest)
+
+    monkeypatch.setattr(sampling, "of_volume", recording)
+    drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 32, 1.0)
+    draw_masks(Fading(), lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)
+    assert 30 < asked[0] < 70
+    assert min(asked) >= asked[0] / 1.31
+
+
+def test_segments_of_the_colon_are_joined_where_the_network_leaves_a_gap(monkeypatch) -> None:
+    fine = Grid((16, 20, 24), (6.0, 6.0, 6.0), (0.0, 0.0, 0.0))
+    ids = [structure(name).id for name in ("visceral_fat", "colon_ascending", "colon_transverse")]
+    fat, ascending, transverse = (int(CONFIG.class_of_id()[id]) for id in ids)
+
+    def drawn(net, told, config, drawing):
+        classes = np.full(drawing.grid.shape_zyx, fat, np.uint8)
+        classes[2:6, 3:7, 1:4], classes[2:6, 3:7, 9:12] = ascending, transverse
+        return classes, np.zeros_like(classes)
+
+    monkeypatch.setattr(masks, "draw_masks", drawn)
+    anatomy = masks.GuideGenMasks().draw_text("a man", fine, torch.Generator()).anatomy
+    assert ndimage.label(np.isin(anatomy, ids[1:]), np.ones((3, 3, 3)))[1] == 1
 
 
 class Wavering(Undecided):
