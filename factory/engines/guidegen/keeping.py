@@ -8,10 +8,12 @@ from torch import Tensor
 
 __all__ = ["adding_up", "chances", "expected_voxels", "in_parts", "kept_voxels", "near_parts", "of_volume"]
 
-_ROUNDS, _PACE = 6, 1.0
-"""Rounds in which classes are weighed until each has its volume, and the largest change of a logit in one."""
+_ROUNDS, _PACE, _NEAR = 24, 2.0, 0.1
+"""Most rounds in which classes are weighed, the largest change of a logit in one, and the largest that ends them."""
 _LOSS = 1.3
 """How far an organ may fall below the volume that was expected of it at first, as a factor."""
+_LARGER = 1.5
+"""Least volume of an enlarged organ, in usual ones."""
 _SHARPER = (2.0, 4.0, 8.0, 16.0)
 """How sharp chances are taken, one after another, until they are nearly those of the likeliest class."""
 _SLACK = 1.25
@@ -38,8 +40,10 @@ def of_volume(
         weight = torch.ones_like(voxels[0])
         for _ in range(_ROUNDS):
             found = weight * ((share @ weight).reciprocal() @ share)
-            change = ((voxels[0] + 0.5) / (found + 0.5)).log().clamp(-_PACE * sharpness, _PACE * sharpness)
-            weight = weight * change.exp()
+            change = ((voxels[0] + 0.5) / (found + 0.5)).log()
+            if float(change.abs().max()) < _NEAR:
+                break
+            weight = weight * change.clamp(-_PACE * sharpness, _PACE * sharpness).exp()
         rows = rows + weight.log() / sharpness
     return rows.movedim(-1, 1)
 
@@ -50,14 +54,19 @@ def expected_voxels(logits: Float[Tensor, "one k z y x"]) -> Float[Tensor, "one 
 
 
 def kept_voxels(
-    voxels: Float[Tensor, "one k"], first: Float[Tensor, "one k"], usual: Float[Tensor, " k"]
+    voxels: Float[Tensor, "one k"],
+    first: Float[Tensor, "one k"],
+    usual: Float[Tensor, " k"],
+    enlarged: Bool[Tensor, "one k"],
 ) -> Float[Tensor, "one k"]:
     """Expected voxels of classes, no less than a share of what was expected of those organs that are surely there.
 
     What a predictor expects must not fall on average, but small organs fade, step by step. An organ is taken to be there if at
-    least half of its usual volume was expected at first.
+    least half of its usual volume was expected at first. One that the text says is enlarged has more than its usual volume, as
+    far as more than was expected at first goes: the grid may hold only a part of it.
     """
-    return torch.where(first >= usual / 2, voxels.maximum(first / _LOSS), voxels)
+    least = torch.where(enlarged, (usual * _LARGER).minimum(first * _LARGER**2), first / _LOSS)
+    return torch.where(first >= usual / 2, voxels.maximum(least), voxels)
 
 
 def chances(logits: LesionLogits) -> Float[Tensor, "one z y x"]:

@@ -83,7 +83,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     """Draw the classes of the anatomy, and 1 where a lesion is, on the drawing's grid.
 
     The anatomy is drawn sharper than it is expected (`temperature`) while each class keeps the volume that it is expected to have;
-    organs that are surely there do not fade from what was expected at first.
+    organs that are surely there do not fade from what was expected at first, and enlarged ones are larger than usual.
     At the last step the likeliest class is taken, in the same way.
 
     Organs take shape before lesions show, and without the bulge of any; the network then doubts that there is one.
@@ -110,7 +110,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
             known = both[0].informed(raw[0], classes, t)
             voxels = expected_voxels(known)
             first = voxels if first is None else first
-            voxels = kept_voxels(voxels, first, usual)
+            voxels = kept_voxels(voxels, first, usual, facts.enlarged > 0)
             sharper = known.add_(raw[0], alpha=1 / config.temperature - 1)
             sharper = of_volume(sharper, voxels, likeliest=not jump[1])
 

@@ -62,4 +62,19 @@ def test_an_organ_that_is_surely_there_does_not_fade() -> None:
     usual = torch.tensor([float("inf"), 20.0, 20.0, 20.0])
     first = torch.tensor([[100.0, 15.0, 15.0, 5.0]])  # of the last a quarter is expected: most have none
     now = torch.tensor([[10.0, 2.0, 30.0, 0.0]])
-    assert torch.equal(kept_voxels(now, first, usual), torch.tensor([[10.0, 15.0 / 1.3, 30.0, 0.0]]))
+    enlarged = torch.zeros(1, 4, dtype=torch.bool)
+    assert torch.equal(kept_voxels(now, first, usual, enlarged), torch.tensor([[10.0, 15.0 / 1.3, 30.0, 0.0]]))
+
+
+def test_an_enlarged_organ_is_larger_than_usual_but_not_where_the_grid_holds_little_of_it() -> None:
+    usual = torch.tensor([float("inf"), 20.0, 20.0, 100.0, 20.0])
+    first = torch.tensor([[100.0, 15.0, 11.0, 10.0, 15.0]])
+    kept = kept_voxels(first, first, usual, torch.tensor([[True, True, True, True, False]]))
+    assert torch.equal(kept, torch.tensor([[100.0, 30.0, 24.75, 10.0, 15.0]]))
+
+
+def test_an_organ_that_has_faded_far_is_lifted_all_the_way() -> None:
+    logits = torch.zeros(1, 2, 20, 20, 20)
+    logits[:, 1] = -12.0 - torch.arange(20.0) / 4
+    lifted = of_volume(logits, torch.tensor([[7980.0, 20.0]]), likeliest=False).softmax(1).sum((2, 3, 4))
+    assert abs(float(lifted[0, 1]) / 20 - 1) < 0.15
