@@ -21,7 +21,7 @@ from manifests.geometry import HU_MAX, HU_MIN, Grid
 
 __all__ = ["FAULTS", "SHIFT_MM", "plant", "require_fault"]
 
-SHIFT_MM, OFFSET_HU, BLUR_VOXELS, SLICE_HU, SMALLER = 5.0, 30, 1.0, 25.0, 0.9
+SHIFT_MM, OFFSET_HU, BLUR_VOXELS, SLICE_HU, SMALLER, FEW = 5.0, 30, 1.0, 25.0, 0.9, 0.125
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,13 @@ def _repeated(world: _World) -> list[_Planted]:
     return [(_named(record, source), partial(world.read, source)) for record, source in pairs]
 
 
+def _collapsed(world: _World) -> list[_Planted]:
+    """Every case is one of the first few, as of a generator that has forgotten the others."""
+    few = world.records[: max(1, round(len(world.records) * FEW))]
+    pairs = [(record, few[number % len(few)]) for number, record in enumerate(world.records)]
+    return [(_named(record, source), partial(world.read, source)) for record, source in pairs]
+
+
 def _copied(world: _World) -> list[_Planted]:
     """Half of the cases are real ones."""
     real = world.real.accepted()
@@ -199,6 +206,7 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "slices jumbled": _arrays(_jumbled),
         "bodies smaller": _arrays(_smaller),
         "cases repeated": _repeated,
+        "few cases": _collapsed,
         "real copied": _copied,
     }
 )

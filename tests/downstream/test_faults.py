@@ -102,6 +102,7 @@ def test_copies_repeat_cases_of_their_source(worlds):
         name: [r.ct_blake3 for r in data.accepted()] for name, data in (("good", good), ("real", real), *copies.items())
     }
     assert hashes["cases repeated"] == hashes["good"][:3] * 2
+    assert hashes["few cases"] == hashes["good"][:1] * 6
     assert hashes["real copied"][1::2] == hashes["good"][1::2]
     assert hashes["real copied"][::2] == hashes["real"][:3]
     again = plant(good, "real copied", real, copies["real copied"].root)
