@@ -102,10 +102,10 @@ def ours(
     view = View(torch.full((1, 3), 6.0), torch.tensor([[192.0, 384.0, 384.0]]))
     condition = Condition(torch.randint(1, WORDS, (1, 64)), torch.ones(1, dtype=torch.bool), view)
     t, z = torch.tensor([500]), torch.randn(1, coder_size.latent_channels, *decoded)
-    features = net.encode_masks(labels[0], 0 * labels[0])
+    features = net.encode_masks(labels[0], 0 * labels[0], condition)
     return (
         lambda: net(x, t, features, condition),
-        lambda: net.encode_masks(labels[0], 0 * labels[0]),
+        lambda: net.encode_masks(labels[0], 0 * labels[0], condition),
         lambda: coder.decode(z, labels[1], 0 * labels[1]),
     )
 

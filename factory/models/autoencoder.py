@@ -2,7 +2,9 @@
 
 CT goes in and comes out as HU / 1000, one channel, unclipped: bone and metal keep their values.
 The masks, embedded and averaged to each resolution, join the features of encoder and decoder
-before each level, so that small lesions survive the compression.
+before each level, so that small lesions survive the compression. Past all levels go the coarse picture, linearly (as the
+shortcuts of DC-AE, Chen et al. 2024), and the usual HU of each class: no level of HU has to find its way through normalised
+features.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from factory.models.blocks import Conv3d, ResidualBlock, norm
+from factory.models.blocks import Conv3d, ResidualBlock, norm, silent
 from factory.models.bottleneck import Codebook, Gaussian
 from factory.models.mask_encoder import MaskPyramid
 
@@ -74,6 +76,8 @@ class Autoencoder(nn.Module):
             for depth, channels in enumerate(levels)
         )
         self.to_latent = nn.Sequential(norm(levels[-1]), nn.SiLU())
+        self.usual = silent(nn.Embedding(classes, 1)) if labels else None
+        self.coarse_in = Conv3d(1, levels[-1], 1)
         latent = size.latent_channels
         self.bottleneck = (
             Gaussian(levels[-1], latent) if size.bottleneck == "kl" else Codebook(levels[-1], latent, size.codes)
@@ -82,6 +86,7 @@ class Autoencoder(nn.Module):
             _Level(([*levels, latent])[depth + 1], labels, channels, (size.blocks, False))
             for depth, channels in enumerate(levels)
         )
+        self.coarse_out = Conv3d(latent, 1, 1)
         self.leave = nn.Sequential(norm(levels[0]), nn.SiLU(), Conv3d(levels[0], 1, 3, padding=1))
 
     def encode(
@@ -103,7 +108,8 @@ class Autoencoder(nn.Module):
         h = ct
         for level, mask in zip(self.encoder, masks, strict=True):
             h = level(h, mask)
-        return self.bottleneck(self.to_latent(h), generators)
+        coarse = self.coarse_in(nn.functional.avg_pool3d(ct, self.size.factor))
+        return self.bottleneck(self.to_latent(h) + coarse, generators)
 
     def decode(self, latents: Latents, anatomy: Labels, lesions: Labels) -> Volume:
         """Decode the latents of stage III to HU / 1000; a codebook is applied first."""
@@ -117,7 +123,9 @@ class Autoencoder(nn.Module):
             if depth < len(self.decoder) - 1:
                 h = nn.functional.interpolate(h, scale_factor=2.0, mode="nearest")
             h = self.decoder[depth](h, masks[depth])
-        return self.leave(h)
+        coarse = nn.functional.interpolate(self.coarse_out(entries), h.shape[2:], mode="trilinear")
+        h = self.leave(h) + coarse
+        return h if self.usual is None else h + self.usual(anatomy).movedim(-1, 1)
 
     def forward(
         self, ct: Volume, anatomy: Labels, lesions: Labels, generators: Sequence[torch.Generator] = ()

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["FILLED", "NUMBERS", "PHASES", "SCALES", "FactReader", "Facts", "facts_width"]
+__all__ = ["FILLED", "LOOKS", "NUMBERS", "PHASES", "SCALES", "FactReader", "Facts", "facts_width"]
 
 PHASES = 4
 _LIKELY = ((0.0, 6.0), (-3.0, 3.0))
@@ -23,6 +23,8 @@ FILLED = 0.5
 SCALES = ((0.0, 1.0), (math.log(30), 0.5), (60.0, 15.0), (170.0, 10.0), (75.0, 15.0))
 """Middle and unit of each number that is read: log2 of the tumours, log of the first one's size in mm, years, cm and kg."""
 NUMBERS = len(SCALES)
+LOOKS = PHASES + NUMBERS
+"""How many answers speak of the looks of the whole patient."""
 
 
 def facts_width(classes: int) -> int:
@@ -68,10 +70,14 @@ class Facts:
         middle, unit = SCALES[which]
         return self.numbers[:, which].clamp(*_LIKELY[which]) * unit + middle
 
+    @property
+    def looks(self) -> Float[Tensor, "b f"]:
+        """Chances of the phases, and the numbers."""
+        return torch.cat([self.phase.softmax(1), self.numbers.clamp(-3, 3)], 1)
+
     def told(self) -> Float[Tensor, "b f"]:
         """The same as probabilities and numbers, for the networks to read."""
-        chances = (self.present.sigmoid(), self.tumour.sigmoid(), self.enlarged.sigmoid(), self.phase.softmax(1))
-        return torch.cat([*chances, self.numbers.clamp(-3, 3)], 1)
+        return torch.cat([self.present.sigmoid(), self.tumour.sigmoid(), self.enlarged.sigmoid(), self.looks], 1)
 
 
 class FactReader(nn.Module):

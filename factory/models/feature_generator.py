@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from factory.models.condition import Condition, Conditioner
+from factory.models.facts import LOOKS
 from factory.models.injection import InjectionSize
 from factory.models.mask_encoder import MaskEncoder
 from factory.models.text_encoder import TextSize
@@ -41,7 +42,7 @@ class FeatureGenerator(nn.Module):
         channels, halvings = latents
         width = size.unet.width
         self.factor = 2**halvings
-        self.masks = MaskEncoder(classes, size.mask_width, halvings) if size.mask_width else None
+        self.masks = MaskEncoder(classes, size.mask_width, halvings, LOOKS) if size.mask_width else None
         self.conditioner = Conditioner(
             encoder,
             size.injection,
@@ -52,13 +53,16 @@ class FeatureGenerator(nn.Module):
         self.unet = UNet(size.unet, channels + size.mask_width + COORDINATES, channels, 4 * width, encoder.width)
 
     def encode_masks(
-        self, anatomy: Int64[Tensor, "b z y x"], lesions: Int64[Tensor, "b z y x"]
+        self, anatomy: Int64[Tensor, "b z y x"], lesions: Int64[Tensor, "b z y x"], condition: Condition
     ) -> Float[Tensor, "b m zl yl xl"]:
-        """Features of the masks at the resolution of the latents, none without masks; a sampler needs them once."""
+        """Features of the masks at the resolution of the latents, none without masks; a sampler needs them once.
+
+        Structures are embedded by what the text says of their looks: its phase, age and weight.
+        """
         if self.masks is None:
             b, *sides = anatomy.shape
             return self.conditioner.mix[0].weight.new_empty(b, 0, *(count // self.factor for count in sides))
-        return self.masks(anatomy, lesions)
+        return self.masks(anatomy, lesions, self.conditioner.read(condition.ids, condition.keep).looks)
 
     def forward(
         self,

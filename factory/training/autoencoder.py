@@ -1,8 +1,9 @@
 """Stage II: train the anatomy-aware autoencoder on crops of CTs with their masks.
 
 Loss: the mean absolute difference seen through one random CT window a case (HDR), the same without
-a window, and the bottleneck's own. Every range of HU thus gets its turn at full contrast, and none
-is ever without a gradient. Discriminators and the perceptual term, where asked for, see through the same windows.
+a window, as a mean over voxels and as a mean over the structures there are, and the bottleneck's own. Every range of HU
+thus gets its turn at full contrast, none is ever without a gradient, and a rib counts like a liver. Discriminators and the
+perceptual term, where asked for, see through the same windows.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from factory.training.loop import Stage
 from factory.training.pictures import draw_grey
 from manifests.errors import MissingDependencyError
 
-__all__ = ["AIR", "AutoencoderStage", "volumes"]
+__all__ = ["AIR", "AutoencoderStage", "by_structure", "volumes"]
 
 BOTTLENECK_WEIGHT = {"kl": 1e-4, "vq": 1.0}
 PERCEPTUAL_WEIGHT = 0.1
@@ -107,9 +108,9 @@ class AutoencoderStage(Stage):
         generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
         made, bottleneck = self.network(batch.ct, batch.anatomy, batch.lesions, generators)
         made = made.float()
-        plain = (made - batch.ct).abs().mean()
-        loss = plain + BOTTLENECK_WEIGHT[self.config.size.bottleneck] * bottleneck
-        parts = {"plain": plain, "bottleneck": bottleneck}
+        off = (made - batch.ct).abs()
+        parts = {"plain": off.mean(), "structures": by_structure(off, batch.anatomy), "bottleneck": bottleneck}
+        loss = parts["plain"] + parts["structures"] + BOTTLENECK_WEIGHT[self.config.size.bottleneck] * bottleneck
         real = batch.ct
         if self.config.hdr:
             windows = [draw_window(ct.cpu(), one) for ct, one in zip(batch.ct, generators, strict=True)]
@@ -149,6 +150,13 @@ class AutoencoderStage(Stage):
             rows.append((example.record.case_id, [one[0, 0].cpu().numpy() for one in (ct, made)]))
         draw_grey(folder / f"autoencoder-{step:08d}.png", rows[:_PICTURED])
         return {name: float(np.mean(values)) for name, values in errors.items()}
+
+
+def by_structure(off: Volume, anatomy: Labels) -> Float[Tensor, ""]:
+    """Mean over the classes that are there of the mean over their voxels."""
+    _, index, counts = anatomy.unique(return_inverse=True, return_counts=True)
+    sums = off.new_zeros(len(counts)).index_add(0, index.flatten(), off.flatten())
+    return (sums / counts).mean()
 
 
 def _critics() -> Critics:

@@ -1,7 +1,8 @@
 """Stage III: train the feature generator on the latents of CTs, which are computed once and kept on disk.
 
 Latents are shifted and scaled to zero mean and unit variance a channel. The loss is the mean squared
-error of the prediction (noise, velocity or flow), the step uniform over 1..T.
+error of the prediction (noise, velocity or flow). Half of the steps are drawn evenly from 1..T, half from its last third:
+there noise leaves only masks and text to go by, and it is there that a drawing gets its enhancement.
 """
 
 import hashlib
@@ -146,8 +147,7 @@ class LatentsStage(TextStage[LatentsConfig]):
     def _errors(self, cases: Sequence[_Case]) -> Float[Tensor, " b"]:
         """Mean squared error of each of some cases of one shape."""
         generators = [torch.Generator().manual_seed(case.seed) for case in cases]
-        t = torch.cat([torch.randint(1, self.config.steps + 1, (1,), generator=one) for one in generators])
-        t = t.to(self._device)
+        t = torch.tensor([_step(self.config.steps, one) for one in generators], device=self._device)
         x0 = torch.stack([case.latents for case in cases]).to(self._device)
         e = normal(generators, x0)
         view = view_of([case.grid for case in cases], self._factor)
@@ -158,9 +158,8 @@ class LatentsStage(TextStage[LatentsConfig]):
             torch.stack(labels).to(self._device)
             for labels in ([case.anatomy for case in cases], [case.lesions for case in cases])
         )
-        predicted = self.network(
-            self._process.noised(x0, e, t), t, self.network.encode_masks(anatomy, lesions), condition
-        )
+        features = self.network.encode_masks(anatomy, lesions, condition)
+        predicted = self.network(self._process.noised(x0, e, t), t, features, condition)
         return ((predicted.float() - self._process.target(x0, e, t)) ** 2).flatten(1).mean(1)
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
@@ -184,6 +183,13 @@ class LatentsStage(TextStage[LatentsConfig]):
             rows.append((text, [example.ct, ct]))
         draw_grey(folder / f"latents-{step:08d}.png", rows)
         return {"loss": loss}
+
+
+def _step(steps: int, generator: torch.Generator) -> int:
+    """A step to train at: see above."""
+    late, place = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    first = 1 + (2 * steps // 3 if late < 0.5 else 0)
+    return first + int(place * (steps + 1 - first))
 
 
 def _content(record: CaseRecord) -> str:

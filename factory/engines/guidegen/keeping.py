@@ -8,7 +8,7 @@ from torch import Tensor
 
 __all__ = ["adding_up", "chances", "expected_voxels", "in_parts", "kept_voxels", "near_parts", "of_volume"]
 
-_ROUNDS, _PACE, _NEAR = 24, 2.0, 0.1
+_ROUNDS, _PACE, _NEAR = 24, 2.0, 0.05
 """Most rounds in which classes are weighed, the largest change of a logit in one, and the largest that ends them."""
 _LOSS = 1.3
 """How far an organ may fall below the volume that was expected of it at first, as a factor."""
@@ -28,24 +28,39 @@ LesionLogits = Float[Tensor, "one two z y x"]
 
 
 def of_volume(
-    logits: Float[Tensor, "one k z y x"], voxels: Float[Tensor, "one k"], *, likeliest: bool
-) -> Float[Tensor, "one k z y x"]:
+    logits: Float[Tensor, "one k z y x"],
+    voxels: Float[Tensor, "one k"],
+    before: Float[Tensor, " k"] | None = None,
+    *,
+    likeliest: bool,
+) -> tuple[Float[Tensor, "one k z y x"], Float[Tensor, " k"]]:
     """Weigh classes until each has the voxels given: as expected, or as the likeliest class of each voxel.
 
     Sharper chances give every voxel to whoever is likelier there, and thin organs, which nowhere are, would vanish.
+
+    Args:
+        logits: of the classes.
+        voxels: that each should have.
+        before: what was added to the logits of each class a step earlier; rounds begin there.
+        likeliest: see above.
+
+    Returns:
+        Logits, and what was added to those of each class.
     """
     rows = logits.movedim(1, -1)  # as networks give them: the classes of a voxel side by side
+    added = torch.zeros_like(voxels[0]) if before is None else before
     for sharpness in _SHARPER if likeliest else (1.0,):
-        share = (rows * sharpness if sharpness != 1 else rows).softmax(-1).flatten(0, 3)
-        weight = torch.ones_like(voxels[0])
+        weighed = rows + added
+        share = (weighed * sharpness if sharpness != 1 else weighed).softmax(-1).flatten(0, 3)
+        weight = torch.ones_like(added)
         for _ in range(_ROUNDS):
             found = weight * ((share @ weight).reciprocal() @ share)
             change = ((voxels[0] + 0.5) / (found + 0.5)).log()
             if float(change.abs().max()) < _NEAR:
                 break
             weight = weight * change.clamp(-_PACE * sharpness, _PACE * sharpness).exp()
-        rows = rows + weight.log() / sharpness
-    return rows.movedim(-1, 1)
+        added = added + weight.log() / sharpness
+    return (rows + added).movedim(-1, 1), added
 
 
 def expected_voxels(logits: Float[Tensor, "one k z y x"]) -> Float[Tensor, "one k"]:

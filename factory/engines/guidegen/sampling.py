@@ -97,7 +97,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     condition = condition_of(told, drawing, 1, device)
     like = torch.zeros((1, *drawing.grid.shape_zyx), dtype=torch.long, device=device)
     with torch.inference_mode():
-        facts, first = net.conditioner.read(condition.ids), None
+        facts, first, added = net.conditioner.read(condition.ids), None, None
         most, asked = max(1, round(float(facts.tumours))), float(facts.lesion_ml) / drawing.grid.voxel_volume_ml
         usual = _usual_voxels(config, drawing.grid).to(device)
         classes, lesions = (process.pure_noise(like, drawing.generators) for process in both)
@@ -112,7 +112,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
             first = voxels if first is None else first
             voxels = kept_voxels(voxels, first, usual, facts.enlarged > 0)
             sharper = known.add_(raw[0], alpha=1 / config.temperature - 1)
-            sharper = of_volume(sharper, voxels, likeliest=not jump[1])
+            sharper, added = of_volume(sharper, voxels, added, likeliest=not jump[1])
 
             hidden = torch.where(lesions[:, None] > 0, 1.0, config.lesion_temperature)  # what shows is no guess
             where = near_parts(both[1].informed(raw[1] / hidden, lesions, t), lesions, most)
@@ -148,14 +148,13 @@ def draw_ct(
         condition, drawing = condition.without_text(), replace(drawing, guidance=1.0)
     process = Gaussian(config.prediction, cosine(config.steps))
     with torch.inference_mode():
-        features = net.encode_masks(anatomy, lesions)
-        like = features.new_empty(1, config.latent_channels, *features.shape[2:])
+        kinds = (condition,) if drawing.guidance == 1 else (condition, condition.without_text())
+        told_by = [(net.encode_masks(anatomy, lesions, kind), kind) for kind in kinds]
+        like = told_by[0][0].new_empty(1, config.latent_channels, *told_by[0][0].shape[2:])
 
         def predict(z: Tensor, t: Tensor) -> Tensor:
-            with_text = net(z, t, features, condition)
-            if drawing.guidance == 1:
-                return with_text
-            return guided(with_text, net(z, t, features, condition.without_text()), drawing.guidance)
+            with_text, *without = (net(z, t, *told) for told in told_by)
+            return guided(with_text, without[0], drawing.guidance) if without else with_text
 
         z = process.sample(predict, like, drawing.steps, drawing.generators)
         mean, sd = (

@@ -93,9 +93,9 @@ class Fading(Undecided):
 def test_an_organ_that_was_expected_is_drawn_at_no_less_than_a_share_of_it(monkeypatch) -> None:
     asked, weigh = [], sampling.of_volume
 
-    def recording(logits, voxels, *, likeliest):
+    def recording(logits, voxels, before, *, likeliest):
         asked.append(float(voxels[0, PROSTATE]))
-        return weigh(logits, voxels, likeliest=likeliest)
+        return weigh(logits, voxels, before, likeliest=likeliest)
 
     monkeypatch.setattr(sampling, "of_volume", recording)
     drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 32, 1.0)

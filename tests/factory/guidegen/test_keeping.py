@@ -24,10 +24,10 @@ def softness(seed: int) -> torch.Tensor:
 def test_classes_keep_their_volumes(seed: int) -> None:
     logits = softness(seed)
     voxels = logits.softmax(1).sum((2, 3, 4))
-    sharp = of_volume(logits / 0.5, voxels, likeliest=False)
+    sharp = of_volume(logits / 0.5, voxels, likeliest=False)[0]
     torch.testing.assert_close(sharp.softmax(1).sum((2, 3, 4)), voxels, rtol=0.05, atol=1.0)
     assert sharp.softmax(1).max(1).values.mean() > logits.softmax(1).max(1).values.mean()
-    taken = torch.bincount(of_volume(logits / 0.5, voxels, likeliest=True).argmax(1).flatten(), minlength=4)
+    taken = torch.bincount(of_volume(logits / 0.5, voxels, likeliest=True)[0].argmax(1).flatten(), minlength=4)
     assert not (logits.argmax(1) == 3).any()
     torch.testing.assert_close(taken.float(), voxels[0], rtol=0.1, atol=3.0)
 
@@ -76,5 +76,5 @@ def test_an_enlarged_organ_is_larger_than_usual_but_not_where_the_grid_holds_lit
 def test_an_organ_that_has_faded_far_is_lifted_all_the_way() -> None:
     logits = torch.zeros(1, 2, 20, 20, 20)
     logits[:, 1] = -12.0 - torch.arange(20.0) / 4
-    lifted = of_volume(logits, torch.tensor([[7980.0, 20.0]]), likeliest=False).softmax(1).sum((2, 3, 4))
+    lifted = of_volume(logits, torch.tensor([[7980.0, 20.0]]), likeliest=False)[0].softmax(1).sum((2, 3, 4))
     assert abs(float(lifted[0, 1]) / 20 - 1) < 0.15

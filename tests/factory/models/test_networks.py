@@ -10,6 +10,7 @@ from factory.models.condition import Condition
 from factory.models.facts import Facts
 from factory.models.feature_generator import FeatureGenerator, FeatureGeneratorSize
 from factory.models.injection import InjectionSize
+from factory.models.mask_encoder import LabelEmbedding
 from factory.models.slice_generator import SliceGenerator, SliceGeneratorSize
 from factory.models.synthesizer import Synthesizer, SynthesizerSize
 from factory.models.text_encoder import TextEncoder, TextSize
@@ -116,6 +117,19 @@ def test_masks_reach_every_level_of_the_autoencoder(bottleneck: str) -> None:
     assert changed[4] > 1e-4
 
 
+def test_levels_of_hu_go_past_the_normalised_features() -> None:
+    net = awake(Autoencoder(AutoencoderSize(8, (1, 2), 1, 2), 3))
+    anatomy, none = labels(3, 1, 4, 4, 4), torch.zeros(1, 4, 4, 4, dtype=torch.long)
+    latents = torch.ones(1, 2, 2, 2, 2)
+    far, farther = (net.decode(latents * level, anatomy, none) for level in (1e6, 2e6))
+    torch.testing.assert_close(
+        farther - far, 1e6 * (net.coarse_out.weight.sum() + torch.zeros_like(far)), rtol=1e-3, atol=1
+    )
+    before = net.decode(latents, anatomy, none)
+    net.usual.weight.data[1] += 0.25
+    torch.testing.assert_close(net.decode(latents, anatomy, none) - before, 0.25 * (anatomy == 1)[:, None])
+
+
 def test_a_codebook_gives_its_own_entries_and_trains_them() -> None:
     net = Autoencoder(AutoencoderSize(8, (1, 2), 1, 2, "vq", 16, 0), 2)
     nothing = torch.zeros(1, 4, 4, 4, dtype=torch.long)
@@ -133,10 +147,20 @@ def test_the_generator_reads_masks_and_latents() -> None:
     net = awake(FeatureGenerator(size, 5, (3, 1), TextEncoder(TEXT, torch.full((400,), torch.nan))))
     anatomy, lesions = labels(5, 2, 6, 8, 10), labels(2, 2, 6, 8, 10)
     z, t = torch.randn(2, 3, 3, 4, 5), torch.tensor([1, 500])
-    base = net(z, t, net.encode_masks(anatomy, lesions), condition())
+    base = net(z, t, net.encode_masks(anatomy, lesions, condition()), condition())
     assert base.shape == z.shape
-    assert (net(z, t, net.encode_masks(anatomy, 1 - lesions), condition()) - base).abs().max() > 1e-4
-    assert (net(z + 1, t, net.encode_masks(anatomy, lesions), condition()) - base).abs().max() > 1e-4
+    assert (net(z, t, net.encode_masks(anatomy, 1 - lesions, condition()), condition()) - base).abs().max() > 1e-4
+    assert (net(z + 1, t, net.encode_masks(anatomy, lesions, condition()), condition()) - base).abs().max() > 1e-4
+
+
+def test_structures_look_as_the_text_says() -> None:
+    embedding = awake(LabelEmbedding(5, 3, 2))
+    anatomy, none = labels(5, 2, 4, 4, 4), torch.zeros(2, 4, 4, 4, dtype=torch.long)
+    facts = torch.tensor([[1.0, 0.0], [0.5, 2.0]])
+    moved = embedding(anatomy, none, facts) - embedding(anatomy, none, torch.zeros(2, 2))
+    slopes = embedding.by_fact.weight.view(5, 3, 2)
+    expected = torch.stack([slopes[where] @ told for where, told in zip(anatomy, facts, strict=True)]).movedim(-1, 1)
+    torch.testing.assert_close(moved, expected)
 
 
 def test_patches_see_and_give_back_every_voxel() -> None:

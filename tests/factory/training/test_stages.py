@@ -21,6 +21,7 @@ from factory.models.text_encoder import TextSize
 from factory.models.unet import UNetSize
 from factory.testing import TOY_PRESET, make_request
 from factory.training import facts, presets, starts, texts
+from factory.training.autoencoder import by_structure
 from factory.training.data import Cases
 from factory.training.distributed import joined
 from factory.training.masks import judged
@@ -172,6 +173,14 @@ def test_held_out_cases_are_never_trained_on(data: Path) -> None:
     assert cases.load(cases.training[0]) is example
     assert example.ct.shape == example.anatomy.shape == example.grid.shape_zyx
     assert -1.1 < example.ct.min() < -0.9
+
+
+def test_a_rib_counts_like_a_liver() -> None:
+    anatomy = torch.zeros(2, 1, 3, 100, dtype=torch.long)
+    anatomy[0, 0, 0, :7], anatomy[1, 0, 1, 4] = 5, 9
+    off = torch.full((2, 1, 1, 3, 100), 2.0)
+    off[:, 0][anatomy == 5], off[:, 0][anatomy == 9] = 30.0, 70.0
+    assert by_structure(off, anatomy) == pytest.approx((2 + 30 + 70) / 3)
 
 
 def test_judged_voxels_stand_for_all_of_them() -> None:
