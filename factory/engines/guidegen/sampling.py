@@ -38,6 +38,9 @@ _STRAY = 1e-7
 _GROWTH = 300.0
 """How much more of a lesion is there at t = 0 than when it begins to show: about the voxels of a large one."""
 
+_ABSENT, _NEVER = 0.1, -1e4
+"""Chance below which a structure is taken to be absent, and the logit that bars it."""
+
 Labels = UInt8[np.ndarray, "z y x"]
 
 
@@ -83,7 +86,8 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     """Draw the classes of the anatomy, and 1 where a lesion is, on the drawing's grid.
 
     The anatomy is drawn sharper than it is expected (`temperature`) while each class keeps the volume that it is expected to have;
-    organs that are surely there do not fade from what was expected at first, and enlarged ones are larger than usual.
+    organs that are surely there do not fade from what was expected at first, and enlarged ones are larger than usual;
+    what the text says is absent is not drawn.
     At the last step the likeliest class is taken, in the same way.
 
     Organs take shape before lesions show, and without the bulge of any; the network then doubts that there is one.
@@ -100,6 +104,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
         facts, first, added = net.conditioner.read(condition.ids), None, None
         most, asked = max(1, round(float(facts.tumours))), float(facts.lesion_ml) / drawing.grid.voxel_volume_ml
         usual = _usual_voxels(config, drawing.grid).to(device)
+        barred = torch.where(facts.present.sigmoid() < _ABSENT, _NEVER, 0.0)[..., None, None, None]
         classes, lesions = (process.pure_noise(like, drawing.generators) for process in both)
         for jump in visits(config.steps, drawing.steps):
             t = torch.full((1,), jump[0], device=device)
@@ -107,6 +112,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
             if drawing.guidance != 1:
                 free = net(classes, lesions, t, condition.without_text())
                 raw = tuple(guided(*pair, drawing.guidance) for pair in zip(raw, free, strict=True))
+            raw = (raw[0] + barred, raw[1])
             known = both[0].informed(raw[0], classes, t)
             voxels = expected_voxels(known)
             first = voxels if first is None else first

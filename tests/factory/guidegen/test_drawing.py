@@ -104,6 +104,21 @@ def test_an_organ_that_was_expected_is_drawn_at_no_less_than_a_share_of_it(monke
     assert min(asked) >= asked[0] / 1.31
 
 
+def test_what_is_absent_is_not_drawn_however_likely_it_looks() -> None:
+    def drawn(chance: float) -> float:
+        net = Undecided()
+        answers = net.conditioner.read(torch.zeros(1, 4))
+        answers.present[0, 1] = math.log(chance / (1 - chance))
+        net.conditioner.read = lambda ids: answers
+        drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 32, 1.0)
+        return float(
+            (draw_masks(net, lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)[0] == 1).mean()
+        )
+
+    assert drawn(0.05) == 0
+    assert drawn(0.2) > 0.3
+
+
 def test_segments_of_the_colon_are_joined_where_the_network_leaves_a_gap(monkeypatch) -> None:
     fine = Grid((16, 20, 24), (6.0, 6.0, 6.0), (0.0, 0.0, 0.0))
     ids = [structure(name).id for name in ("visceral_fat", "colon_ascending", "colon_transverse")]
