@@ -14,6 +14,8 @@ _LOSS = 1.3
 """How far an organ may fall below the volume that was expected of it at first, as a factor."""
 _LARGER = 1.5
 """Least volume of an enlarged organ, in usual ones."""
+_MOST = 2.0
+"""Largest volume of any other, in usual ones."""
 _SHARPER = (2.0, 4.0, 8.0, 16.0)
 """How sharp chances are taken, one after another, until they are nearly those of the likeliest class."""
 _SLACK = 1.25
@@ -78,10 +80,12 @@ def kept_voxels(
 
     What a predictor expects must not fall on average, but small organs fade, step by step. An organ is taken to be there if at
     least half of its usual volume was expected at first. One that the text says is enlarged has more than its usual volume, as
-    far as more than was expected at first goes: the grid may hold only a part of it.
+    far as more than was expected at first goes: the grid may hold only a part of it. Others have at most twice their usual
+    volume: of small organs a faint chance everywhere adds up to several, which sharper chances would gather in one place.
     """
+    most = torch.where(enlarged, torch.inf, usual * _MOST)
     least = torch.where(enlarged, (usual * _LARGER).minimum(first * _LARGER**2), first / _LOSS)
-    return torch.where(first >= usual / 2, voxels.maximum(least), voxels)
+    return torch.where(first >= usual / 2, voxels.maximum(least), voxels).minimum(most)
 
 
 def chances(logits: LesionLogits) -> Float[Tensor, "one z y x"]:

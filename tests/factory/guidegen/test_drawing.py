@@ -17,6 +17,8 @@ from manifests.geometry import Grid
 
 CONFIG = open_package("").config("masks", MasksConfig)
 PROSTATE = int(CONFIG.class_of_id()[structure("prostate").id])
+ONE, OTHER = (int(CONFIG.class_of_id()[structure(name).id]) for name in ("visceral_fat", "autochthon_left"))
+"""Two classes of no published volume, which would bound them."""
 GRID = Grid((8, 10, 12), (12.0, 12.0, 12.0), (0.0, 0.0, 0.0))
 
 
@@ -37,7 +39,7 @@ class Asking(torch.nn.Module):
 
 
 class Undecided(Synthesizer):
-    """Class 1 with chance 0.7 in the upper half and 0.3 in the lower one, else class 2, and no lesion, whatever it sees."""
+    """Class ONE with chance 0.7 in the upper half and 0.3 in the lower one, else OTHER, and no lesion, whatever it sees."""
 
     def __init__(self, tumours: int = 0) -> None:
         torch.nn.Module.__init__(self)
@@ -48,7 +50,7 @@ class Undecided(Synthesizer):
         first = torch.full(anatomy.shape, 0.3)
         first[:, 4:] = 0.7
         scores = torch.full((1, CONFIG.classes, *anatomy.shape[1:]), -30.0)
-        scores[:, 1], scores[:, 2] = first.log(), (1 - first).log()
+        scores[:, ONE], scores[:, OTHER] = first.log(), (1 - first).log()
         return scores, torch.tensor([30.0, -30.0]).view(1, 2, 1, 1, 1).expand(1, 2, *anatomy.shape[1:])
 
 
@@ -57,9 +59,9 @@ def shares_of_class_1(temperature: float) -> tuple[float, float]:
     config = CONFIG.model_copy(update={"temperature": temperature})
     drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 32, 1.0)
     anatomy, lesions = draw_masks(Undecided(), lambda texts: torch.zeros(1, 4, dtype=torch.long), config, drawing)
-    assert set(anatomy.ravel().tolist()) <= {1, 2}
+    assert set(anatomy.ravel().tolist()) <= {ONE, OTHER}
     assert not lesions.any()
-    return float((anatomy[:4] == 1).mean()), float((anatomy[4:] == 1).mean())
+    return float((anatomy[:4] == ONE).mean()), float((anatomy[4:] == ONE).mean())
 
 
 def test_a_lower_temperature_sharpens_what_is_drawn_at_its_volume() -> None:
@@ -108,11 +110,11 @@ def test_what_is_absent_is_not_drawn_however_likely_it_looks() -> None:
     def drawn(chance: float) -> float:
         net = Undecided()
         answers = net.conditioner.read(torch.zeros(1, 4))
-        answers.present[0, 1] = math.log(chance / (1 - chance))
+        answers.present[0, ONE] = math.log(chance / (1 - chance))
         net.conditioner.read = lambda ids: answers
         drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 32, 1.0)
         return float(
-            (draw_masks(net, lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)[0] == 1).mean()
+            (draw_masks(net, lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)[0] == ONE).mean()
         )
 
     assert drawn(0.05) == 0

@@ -73,6 +73,13 @@ def test_an_enlarged_organ_is_larger_than_usual_but_not_where_the_grid_holds_lit
     assert torch.equal(kept, torch.tensor([[100.0, 30.0, 24.75, 10.0, 15.0]]))
 
 
+def test_an_organ_that_is_not_enlarged_stays_within_twice_its_usual_volume() -> None:
+    usual = torch.tensor([float("inf"), 5.0, 5.0])
+    first = torch.tensor([[100.0, 30.0, 30.0]])
+    kept = kept_voxels(first, first, usual, torch.tensor([[False, False, True]]))
+    assert torch.equal(kept, torch.tensor([[100.0, 10.0, 30.0]]))
+
+
 def test_an_organ_that_has_faded_far_is_lifted_all_the_way() -> None:
     logits = torch.zeros(1, 2, 20, 20, 20)
     logits[:, 1] = -12.0 - torch.arange(20.0) / 4
