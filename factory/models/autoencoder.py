@@ -3,8 +3,8 @@
 CT goes in and comes out as HU / 1000, one channel, unclipped: bone and metal keep their values.
 The masks, embedded and averaged to each resolution, join the features of encoder and decoder
 before each level, so that small lesions survive the compression. Past all levels go the coarse picture, linearly (as the
-shortcuts of DC-AE, Chen et al. 2024), and the usual HU of each class: no level of HU has to find its way through normalised
-features.
+shortcuts of DC-AE, Chen et al. 2024), and the usual HU of each class and of a lesion in it: no level of HU has to find its
+way through normalised features.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,8 @@ class Autoencoder(nn.Module):
             for depth, channels in enumerate(levels)
         )
         self.to_latent = nn.Sequential(norm(levels[-1]), nn.SiLU())
-        self.usual = silent(nn.Embedding(classes, 1)) if labels else None
+        self.classes = classes
+        self.usual = silent(nn.Embedding(2 * classes, 1)) if labels else None  # of each class, then of lesions in it
         self.coarse_in = Conv3d(1, levels[-1], 1)
         latent = size.latent_channels
         self.bottleneck = (
@@ -125,7 +126,7 @@ class Autoencoder(nn.Module):
             h = self.decoder[depth](h, masks[depth])
         coarse = nn.functional.interpolate(self.coarse_out(entries), h.shape[2:], mode="trilinear")
         h = self.leave(h) + coarse
-        return h if self.usual is None else h + self.usual(anatomy).movedim(-1, 1)
+        return h if self.usual is None else h + self.usual(anatomy + self.classes * lesions).movedim(-1, 1)
 
     def forward(
         self, ct: Volume, anatomy: Labels, lesions: Labels, generators: Sequence[torch.Generator] = ()

@@ -1,9 +1,10 @@
 """Stage II: train the anatomy-aware autoencoder on crops of CTs with their masks.
 
 Loss: the mean absolute difference seen through one random CT window a case (HDR), the same without
-a window, as a mean over voxels and as a mean over the structures there are, and the bottleneck's own. Every range of HU
-thus gets its turn at full contrast, none is ever without a gradient, and a rib counts like a liver. Discriminators and the
-perceptual term, where asked for, see through the same windows.
+a window, as a mean over voxels and as a mean over the structures there are, lesions apart from their organs, and the
+bottleneck's own. Every range of HU thus has its turn, none is ever without a gradient, and a rib counts like a liver. What a
+window shows is counted in HU like all else: in shares of its width, narrow windows would outweigh all others.
+Discriminators and the perceptual term, where asked for, see through the same windows at full contrast.
 """
 
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ class AutoencoderStage(Stage):
         made, bottleneck = self.network(batch.ct, batch.anatomy, batch.lesions, generators)
         made = made.float()
         off = (made - batch.ct).abs()
-        parts = {"plain": off.mean(), "structures": by_structure(off, batch.anatomy), "bottleneck": bottleneck}
+        parts = {"plain": off.mean(), "structures": self._by_structure(off, batch), "bottleneck": bottleneck}
         loss = parts["plain"] + parts["structures"] + BOTTLENECK_WEIGHT[self.config.size.bottleneck] * bottleneck
         real = batch.ct
         if self.config.hdr:
@@ -118,7 +119,8 @@ class AutoencoderStage(Stage):
                 torch.stack([window(ct) for window, ct in zip(windows, volumes, strict=True)])
                 for volumes in (real, made)
             )
-            parts["windowed"] = (made - real).abs().mean()
+            half = torch.tensor([window.width / 2 for window in windows], device=made.device)
+            parts["windowed"] = ((made - real).abs().flatten(1).mean(1) * half).mean()
             loss = loss + parts["windowed"]
         if self._perceptual or self.helpers is not None:
             axis = int(torch.randint(3, (1,), generator=generators[0]))
@@ -131,6 +133,9 @@ class AutoencoderStage(Stage):
             weight = ADVERSARIAL_WEIGHT * (self.step >= ADVERSARIAL_FROM)
             loss = loss + weight * parts["deceived"] + parts["critics"]
         return {"loss": loss, **parts}
+
+    def _by_structure(self, off: Volume, batch: _Batch) -> Float[Tensor, ""]:
+        return by_structure(off, batch.anatomy + self.config.classes * batch.lesions)
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
         """Mean absolute errors in HU over whole held-out cases, and pictures of a few."""

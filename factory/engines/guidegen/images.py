@@ -10,8 +10,9 @@ from factory.engines.base import ImageModel, Masks, Request
 from factory.engines.guidegen.config import AutoencoderConfig, LatentsConfig
 from factory.engines.guidegen.masks import open_package, seeded
 from factory.engines.guidegen.networks import Told, autoencoder, generator
-from factory.engines.guidegen.resampling import coarse_labels, coarse_lesions, resampled_ct, working_grid
+from factory.engines.guidegen.resampling import coarse_labels, coarse_lesions, working_grid
 from factory.engines.guidegen.sampling import Drawing, draw_ct
+from factory.engines.guidegen.sharpening import sharpened_ct
 from factory.engines.guidegen.weights import Package
 from factory.models.autoencoder import Autoencoder
 from factory.models.feature_generator import FeatureGenerator
@@ -60,7 +61,9 @@ class GuideGenImages(ImageModel):
         )
         anatomy = config.class_of_id()[coarse_labels(masks.anatomy, request.grid, grid)]
         lesions = coarse_lesions(masks.lesions, request.grid, grid)
-        ct = resampled_ct(draw_ct(nets, told, config, drawing, (anatomy, lesions)), grid, request.grid)
+        ct = draw_ct(nets, told, config, drawing, (anatomy, lesions))
+        labels = masks.anatomy + 256 * (masks.lesions > 0).astype(np.int16)  # a lesion is not like its organ
+        ct = sharpened_ct(ct, grid, labels, request.grid)
         return np.clip(np.round(ct), HU_MIN, HU_MAX).astype(np.int16)
 
 

@@ -7,12 +7,20 @@ smoothly interpolated maps of every label, so that borders are surfaces and not 
 import math
 
 import numpy as np
-from jaxtyping import Float, Float32, Int16, UInt8
+from jaxtyping import Float, Float32, Int16, Integer, UInt8
 from scipy import ndimage
 
 from manifests.geometry import Grid
 
-__all__ = ["coarse_labels", "coarse_lesions", "fine_labels", "fine_lesions", "resampled_ct", "working_grid"]
+__all__ = [
+    "coarse_labels",
+    "coarse_lesions",
+    "fine_labels",
+    "fine_lesions",
+    "nearest_labels",
+    "resampled_ct",
+    "working_grid",
+]
 
 _BLUR = 0.6
 """Standard deviation in coarse voxels that smooths each label's map before it is interpolated."""
@@ -41,7 +49,7 @@ def coarse_labels(labels: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> U
     """
     if to == grid:
         return labels
-    asked = _asked(labels, grid, to)
+    asked = nearest_labels(labels, grid, to)
     values = np.unique(asked)
     row_of = np.zeros(256, np.intp)
     row_of[values] = np.arange(len(values))
@@ -56,7 +64,7 @@ def coarse_labels(labels: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> U
     return values[winner].reshape(to.shape_zyx)
 
 
-def _asked(labels: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UInt8[np.ndarray, "27 n"]:
+def nearest_labels(labels: Integer[np.ndarray, "z y x"], grid: Grid, to: Grid) -> Integer[np.ndarray, "27 n"]:
     """The label nearest to each of 27 points of every voxel of another grid."""
     axes = []
     for along, start, step, count, wide in zip(
@@ -195,7 +203,7 @@ def resampled_ct(
     return _interpolated(volume, _even_shifted(wider, _indices(grid, to)))
 
 
-def _even_shifted(ratios: list[float], places: list[Float[np.ndarray, " n"]]) -> list[Float[np.ndarray, " n"]]:
+def _even_shifted(ratios: list[float], places: list[Float[np.ndarray, " _"]]) -> list[Float[np.ndarray, " _"]]:
     """Where to read after averaging over an even count of voxels: that mean stands half a voxel below its index."""
     return [along + 0.5 * (ratio > 1 and round(ratio) % 2 == 0) for ratio, along in zip(ratios, places, strict=True)]
 
@@ -208,7 +216,7 @@ def _shifts(grid: Grid, to: Grid) -> list[float]:
     return [(a - b) / s for a, b, s in zip(*edges, to.spacing_mm_zyx, strict=True)]
 
 
-def _indices(grid: Grid, to: Grid) -> list[Float[np.ndarray, " n"]]:
+def _indices(grid: Grid, to: Grid) -> list[Float[np.ndarray, " _"]]:
     """Fractional indices in `grid` of the axes of `to`, kept within it."""
     return [
         np.clip((along - start) / step, 0, count - 1)

@@ -27,7 +27,7 @@ from manifests.identity import canonical_json
 
 __all__ = ["PACKAGE_FILE", "PACKAGE_FORMAT", "SHIPPED", "Package", "fill", "read_tensors"]
 
-PACKAGE_FILE, PACKAGE_FORMAT = "package.json", "guidegen-weights-3"
+PACKAGE_FILE, PACKAGE_FORMAT = "package.json", "guidegen-weights-4"
 SHIPPED = Path(__file__).with_name("shipped")
 """Weights that ship with the project."""
 

@@ -53,7 +53,7 @@ def test_weights_of_another_network(copy: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other", "stages": {}}'])
 def test_a_damaged_package_file(copy: Path, text: str) -> None:
     (copy / "package.json").write_text(text)
-    with pytest.raises(FileFormatError, match="guidegen-weights-3"):
+    with pytest.raises(FileFormatError, match="guidegen-weights-4"):
         mask_model(f"guidegen:{copy}")
 
 

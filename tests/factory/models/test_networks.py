@@ -128,6 +128,9 @@ def test_levels_of_hu_go_past_the_normalised_features() -> None:
     before = net.decode(latents, anatomy, none)
     net.usual.weight.data[1] += 0.25
     torch.testing.assert_close(net.decode(latents, anatomy, none) - before, 0.25 * (anatomy == 1)[:, None])
+    before = net.decode(latents, anatomy, none + 1)
+    net.usual.weight.data[3 + 1] += 0.5  # of lesions in that class
+    torch.testing.assert_close(net.decode(latents, anatomy, none + 1) - before, 0.5 * (anatomy == 1)[:, None])
 
 
 def test_a_codebook_gives_its_own_entries_and_trains_them() -> None:
