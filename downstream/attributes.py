@@ -1,9 +1,9 @@
-"""Do the images hold what the records say? A network is trained to read sex, age, phase and tumour organ off the CT.
+"""Do the images hold what the records say? A classifier is trained to read sex, age, phase and tumour organ off them.
 
-A classifier (`classifier.py`) is trained on four fifths of the training dataset and read on two sets: the fifth
-held out, which is the ceiling that this classifier reaches on its own data, and the test dataset. Balanced
+A classifier (`classifier.py`) that is told where the organs are (`looks.py`) is trained on four fifths of the training dataset and
+read on two sets: the fifth held out, which is the ceiling that this classifier reaches on its own data, and the test dataset. Balanced
 accuracy (mean over classes of the share read right) is compared with chance, one over the number of
-classes. What the classifier cannot read may still be in the images: the ceiling is this network's.
+classes. What the classifier cannot read may still be in the images: the ceiling is its own.
 
 Targets come from the records: what was drawn, or what was asked where nothing was (real scans). The organ of the
 tumour is that of the largest primary lesion, "none" without a lesion. Classes with fewer than `FEWEST`
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int16, Int64
+from jaxtyping import Float64, Int64
 
+from downstream.looks import Looks, looks_of
 from downstream.splits import groups
 from downstream.stats import RESAMPLES, Interval
 from manifests.case import CaseRecord
@@ -26,7 +27,6 @@ from manifests.identity import content_hash
 
 __all__ = [
     "ATTRIBUTES",
-    "AttributeOptions",
     "AttributeReader",
     "AttributeScore",
     "balanced_accuracy",
@@ -35,20 +35,9 @@ __all__ = [
 ]
 
 ATTRIBUTES = ("sex", "age_decade", "contrast_phase", "tumour_organ")
-SPACING_MM = 6.0
-SHAPE_ZYX = (112, 56, 80)  # 672 x 336 x 480 mm: a torso; cut or filled with air about the middle
-AIR_HU = -1024
 FEWEST = 5
-UNKNOWN = -1  # as in classifier.py, which needs torch
+UNKNOWN = -1  # as in classifier.py, which needs scikit-learn
 HELD_OUT = 5  # one group of patients in five
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeOptions:
-    """Length and seed of the training."""
-
-    epochs: int = 20
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +84,7 @@ def target(record: CaseRecord, attribute: str) -> str | None:
 def read_attributes(
     training: Dataset,
     test: Dataset,
-    options: AttributeOptions,
+    seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> list[AttributeScore]:
     """Train a classifier on a dataset and read the attributes of another with it.
@@ -103,15 +92,15 @@ def read_attributes(
     Args:
         training: labelled cases to learn from and to hold a fifth out of.
         test: cases to judge.
-        options: epochs and seed.
-        advance: called after each epoch.
+        seed: of the intervals.
+        advance: called after each case that is measured.
 
     Raises:
         InvalidValueError: the datasets share cases, or no attribute has two classes to tell apart.
-        MissingDependencyError: torch is not installed.
+        MissingDependencyError: scikit-learn is not installed.
     """
     _require_apart(training.accepted(), test.accepted())
-    return AttributeReader(training, options, advance).read(test)
+    return AttributeReader(training, seed, advance).read(test)
 
 
 class AttributeReader:
@@ -119,39 +108,30 @@ class AttributeReader:
 
     Args:
         training: labelled cases.
-        options: epochs and seed.
-        advance: called after each epoch.
+        seed: of the intervals.
+        advance: called after each case that is measured.
 
     Raises:
         InvalidValueError: no attribute has two classes to tell apart.
-        MissingDependencyError: torch is not installed.
+        MissingDependencyError: scikit-learn is not installed.
     """
 
-    def __init__(
-        self, training: Dataset, options: AttributeOptions, advance: Callable[[], None] = lambda: None
-    ) -> None:
-        _require_torch()
-        from downstream.classifier import Training, predict, train
+    def __init__(self, training: Dataset, seed: int = 0, advance: Callable[[], None] = lambda: None) -> None:
+        _require_sklearn()
+        from downstream.classifier import Classifier
 
         learn = training.accepted()
         held_out = _held_out(learn)
         self._seen, self._unseen = ([r for r in learn if (r.case_id in held_out) == out] for out in (False, True))
-        self._classes, self._seed = _classes(training, self._seen), options.seed
-        self._network = train(
-            [_volume(training, record) for record in self._seen],
-            {name: _ids(self._seen, name, values) for name, values in self._classes.items()},
-            {name: len(values) for name, values in self._classes.items()},
-            Training(options.epochs, options.seed),
-            advance,
-        )
-        self._ceiling = predict(self._network, [_volume(training, record) for record in self._unseen])
+        self._classes, self._seed, self._advance = _classes(training, self._seen), seed, advance
+        targets = {name: _ids(self._seen, name, values) for name, values in self._classes.items()}
+        self._classifier = Classifier(self._looks(training, self._seen), targets, self._classes)
+        self._ceiling = self._classifier.predict(self._looks(training, self._unseen))
 
     def read(self, test: Dataset) -> list[AttributeScore]:
         """Read the attributes of every delivered case of a dataset that has nothing in common with the training."""
-        from downstream.classifier import predict
-
         judge, seed = test.accepted(), self._seed
-        answers = predict(self._network, [_volume(test, record) for record in judge])
+        answers = self._classifier.predict(self._looks(test, judge))
         return [
             AttributeScore(
                 attribute=name,
@@ -166,6 +146,13 @@ class AttributeReader:
             )
             for name, values in self._classes.items()
         ]
+
+    def _looks(self, dataset: Dataset, records: list[CaseRecord]) -> list[Looks]:
+        found = []
+        for record in records:
+            found.append(looks_of(dataset.read(record.case_id)))
+            self._advance()
+        return found
 
 
 def balanced_accuracy(
@@ -248,35 +235,6 @@ def _held_out(records: list[CaseRecord]) -> frozenset[str]:
     return frozenset(case_id for case_id, group in group_of.items() if group in chosen)
 
 
-def _volume(dataset: Dataset, record: CaseRecord) -> Int16[np.ndarray, "z y x"]:
-    """CT at the classifier's spacing, cut or filled with air about its middle."""
-    arrays = dataset.read(record.case_id)
-    values = arrays.ct.astype(np.float32)
-    for axis, (count, spacing_mm) in enumerate(zip(arrays.grid.shape_zyx, arrays.grid.spacing_mm_zyx, strict=True)):
-        means = np.tensordot(_box_weights(count, spacing_mm), values, (1, axis))
-        values = np.moveaxis(means, 0, axis)
-    out = np.full(SHAPE_ZYX, AIR_HU, np.int16)
-    pairs = [_middle(have, want) for have, want in zip(values.shape, SHAPE_ZYX, strict=True)]
-    out[tuple(to for _, to in pairs)] = np.rint(values[tuple(source for source, _ in pairs)])
-    return out
-
-
-def _box_weights(count: int, spacing_mm: float) -> Float32[np.ndarray, "out count"]:
-    """Matrix that averages voxels of one axis into boxes of `SPACING_MM`; a part of a box at the end is dropped."""
-    boxes = max(1, int(count * spacing_mm / SPACING_MM + 1e-6))
-    ends = np.minimum(np.arange(boxes + 1) * SPACING_MM, count * spacing_mm)
-    edges = np.arange(count + 1) * spacing_mm
-    overlap = np.minimum(ends[1:, None], edges[1:]) - np.maximum(ends[:-1, None], edges[:-1])
-    weights = overlap.clip(0)
-    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
-
-
-def _middle(have: int, want: int) -> tuple[slice, slice]:
-    size = min(have, want)
-    source, to = (have - size) // 2, (want - size) // 2
-    return slice(source, source + size), slice(to, to + size)
-
-
 def _require_apart(learn: list[CaseRecord], judge: list[CaseRecord]) -> None:
     shared = {record.case_id for record in learn} & {record.case_id for record in judge}
     if shared:
@@ -288,10 +246,10 @@ def _require_apart(learn: list[CaseRecord], judge: list[CaseRecord]) -> None:
         )
 
 
-def _require_torch() -> None:
+def _require_sklearn() -> None:
     try:
-        import torch  # noqa: F401
+        import sklearn  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "torch", got="no such package", need="it to train classifiers", do="pip install 'ct-factory[nnunet]'"
+            "scikit-learn", got="no such package", need="it to train classifiers", do="pip install 'ct-factory[nnunet]'"
         ) from error

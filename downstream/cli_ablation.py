@@ -29,9 +29,9 @@ def bench_ablation(  # one parameter per option
     preset: Annotated[str, typer.Option(help="Size of networks and trainings: tiny, demo or full.")] = "tiny",
     build_preset: Annotated[str, typer.Option(help="Resolution of what is drawn.")] = "tiny",
     steps: Annotated[str, typer.Option(help="Of masks,autoencoder,latents; default: the preset's.")] = "",
-    seed: Annotated[int, typer.Option(help="Seed of trainings, builds and classifier.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of trainings, builds and intervals.")] = 0,
     segmenter: Annotated[str | None, typer.Option(help="As in: factory bench alignment.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes of the attribute classifier; 0 leaves it out.", min=0)] = 20,
+    attributes: Annotated[bool, typer.Option(help="Read attributes off the images.")] = True,
     resamples: Annotated[int, typer.Option(help="Bootstrap samples of set measures.", min=1)] = 200,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, print plan and cost, do nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -55,7 +55,7 @@ def bench_ablation(  # one parameter per option
         costs = ablation_costs(plan(inputs, options, out), preset, out)
         typer.echo(json.dumps(costs.to_json(), indent=2) if as_json else str(costs))
         return
-    measuring = _measuring(inputs, segmenter, (epochs, seed), resamples)
+    measuring = _measuring(inputs if attributes else None, segmenter, seed, resamples)
     quiet = True if as_json else None
     with tqdm(unit="", disable=quiet, bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}") as bar:
         done = ablate(inputs, options, out, measuring, partial(show_progress, bar))
@@ -64,10 +64,9 @@ def bench_ablation(  # one parameter per option
     typer.echo(json.dumps(report.to_json(), indent=2) if as_json else f"{text}\n{files}")
 
 
-def _measuring(inputs: "Inputs", segmenter: str | None, classifier: tuple[int, int], resamples: int) -> "Measuring":
+def _measuring(attributes: "Inputs | None", segmenter: str | None, seed: int, resamples: int) -> "Measuring":
     from downstream.ablation.measure import Measuring
     from downstream.segmenter import open_segmenter
 
-    epochs, seed = classifier
     network = None if segmenter is None else open_segmenter(segmenter)
-    return Measuring(network, inputs.train if epochs else None, epochs, resamples, seed)
+    return Measuring(network, attributes.train if attributes else None, resamples, seed)

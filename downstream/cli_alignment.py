@@ -37,9 +37,8 @@ def bench_alignment(  # one parameter per option
         Path | None, typer.Option(help="Dataset held out of the segmenter's training, for its ceiling.")
     ] = None,
     train: Annotated[Path | None, typer.Option(help="Dataset to train the attribute classifier on.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes of the classifier over its training cases.", min=1)] = 20,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps, for the segmenter.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of the classifier and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for cases.csv, the values of single cases.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -57,7 +56,7 @@ def bench_alignment(  # one parameter per option
     if network is not None:
         parts["image_mask"] = work.image_mask(network, scheme, others[0])
     if others[1] is not None:
-        parts["image_prompt"] = work.image_prompt(others[1], epochs)
+        parts["image_prompt"] = work.image_prompt(others[1])
     if out:
         from downstream.results import Results
 
@@ -96,13 +95,13 @@ class _Work:
         self.rows += tidy_masks(cases, "image-mask")
         return summarise_masks(cases, network, seed=self.seed, ceiling=ceiling)
 
-    def image_prompt(self, training: "Dataset", epochs: int) -> "list[AttributeScore]":
-        from downstream.attributes import AttributeOptions, read_attributes
+    def image_prompt(self, training: "Dataset") -> "list[AttributeScore]":
+        from downstream.attributes import read_attributes
         from downstream.results import Result
 
-        with tqdm(total=epochs, unit="epoch", disable=self.quiet) as bar:
-            options = AttributeOptions(epochs, self.seed)
-            scores = read_attributes(training, self.dataset, options, lambda: bar.update() and None)
+        cases = len(training.accepted()) + len(self.dataset.accepted())
+        with tqdm(total=cases, unit="case", desc="attributes", disable=self.quiet) as bar:
+            scores = read_attributes(training, self.dataset, self.seed, lambda: bar.update() and None)
         self.rows += [
             Result(case_id, score.attribute, "accuracy", float(right), "image-prompt")
             for score in scores

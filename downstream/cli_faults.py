@@ -24,17 +24,16 @@ def bench_faults(  # one parameter per option
     train: Annotated[Path | None, typer.Option(help="Dataset to train the attribute classifier on.")] = None,
     structures: Annotated[str, typer.Option(help="Labels of guidegen20-tumour.")] = "liver,spleen,kidneys,lungs",
     faults: Annotated[str, typer.Option(help="Some faults, with commas; default: all.")] = "",
-    epochs: Annotated[int, typer.Option(help="Passes of the classifier.", min=1)] = 20,
     resamples: Annotated[int, typer.Option(help="Bootstrap samples of each measure.", min=1)] = 100,
     shrink: Annotated[bool, typer.Option(help="As in: factory bench fidelity.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of classifier and resamples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of resamples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Plant faults and see which measures tell.
 
     Copies the dataset once per fault. Exit status 1 if a fault does not move what it must the right way.
     """
-    from downstream.attributes import AttributeOptions, AttributeReader
+    from downstream.attributes import AttributeReader
     from downstream.fault_table import Bench, fault_table
     from downstream.faults import FAULTS
     from downstream.fidelity.comparison import FidelityOptions
@@ -46,7 +45,7 @@ def bench_faults(  # one parameter per option
     chosen = _split(faults) or tuple(FAULTS)
     options = FidelityOptions(structures=_split(structures), draws=Draws(resamples, seed), shrink=shrink)
     network = None if segmenter is None else open_segmenter(segmenter)
-    reader = None if train is None else AttributeReader(Dataset.open(train), AttributeOptions(epochs, seed))
+    reader = None if train is None else AttributeReader(Dataset.open(train), seed)
     with tqdm(total=1 + len(chosen), unit="dataset", disable=True if as_json else None) as bar:
         bench = Bench(reference, options, network, reader)
         table = fault_table(good, bench, out, chosen, lambda _: bar.update())

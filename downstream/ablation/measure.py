@@ -16,7 +16,7 @@ from typing import Any
 from downstream.ablation.arms import ARMS, FULL
 from downstream.ablation.plan import Inputs
 from downstream.alignment import align, tidy
-from downstream.attributes import AttributeOptions, AttributeReader
+from downstream.attributes import AttributeReader
 from downstream.fidelity.comparison import FidelityOptions, compare
 from downstream.fidelity.measures import FEWEST_CASES
 from downstream.fidelity.samples import Draws
@@ -42,28 +42,26 @@ class Measuring:
     Attributes:
         segmenter: for image-mask DSC; None leaves it out.
         training: dataset that the attribute classifier of image-prompt accuracy is trained on; None leaves it out.
-        epochs: passes of the classifier.
         resamples: of the measures of whole sets.
-        seed: of classifier and intervals.
+        seed: of intervals.
     """
 
     segmenter: Segmenter | None = None
     training: Dataset | None = None
-    epochs: int = 20
     resamples: int = 200
     seed: int = 0
 
     @cached_property
     def reader(self) -> AttributeReader | None:
         """The classifier, trained when it is first needed."""
-        return AttributeReader(self.training, AttributeOptions(self.epochs, self.seed)) if self.training else None
+        return AttributeReader(self.training, self.seed) if self.training else None
 
     def facts(self) -> dict[str, Any]:
         """What decides the figures, as plain data."""
         segmenter = self.segmenter.card.name if self.segmenter else None
         return {
             "segmenter": segmenter,
-            "epochs": self.epochs if self.training else 0,
+            "attributes": self.training is not None,
             "resamples": self.resamples,
             "seed": self.seed,
         }

@@ -1,0 +1,117 @@
+"""What a CT looks like organ by organ, in numbers: what the attribute reader reads.
+
+The organ map says where to look, as it does for the classifier of the GuideGen paper; the map of lesions is never seen. HU of each
+group of structures are summed up by quantiles, mean and spread; an organ that may bear a tumour also by what stands out in it:
+the largest and the least local mean, how much of it lies in each range of HU and how deep, and its size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+from scipy import ndimage
+
+from manifests.anatomy import structures
+from manifests.case import Arrays
+
+__all__ = ["GROUPS", "ORGANS", "Looks", "box_weights", "looks_of"]
+
+SPACING_MM = 6.0
+GROUPS = (*sorted({entry.group for entry in structures()}), "all")
+"""Groups of structures by name, and all voxels inside the body; where nothing is labelled, all there are."""
+ORGANS = tuple(sorted({entry.organ for entry in structures() if entry.organ}))
+"""Organs that may bear a tumour."""
+QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+BANDS_HU = (-700.0, -200.0, 0.0, 30.0, 60.0, 90.0, 140.0)
+SIGMAS = (0.7, 1.2, 2.0)  # voxels
+FEWEST_VOXELS = 3
+_MARGIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Numbers of one case; NaN where a structure is not there.
+
+    Attributes:
+        groups: by group of `GROUPS`: quantiles, mean and standard deviation of HU.
+        organs: by organ of `ORGANS`: least and largest local deviation from the median at each scale, HU; of each range of
+            HU the logarithm of its voxels and its depth; of the organ median, spread, logarithm of its voxels, depth.
+    """
+
+    groups: Float32[np.ndarray, "g f"]
+    organs: Float32[np.ndarray, "k h"]
+
+
+def looks_of(arrays: Arrays) -> Looks:
+    """Measure a case at 6 mm."""
+    ct, anatomy = _coarse(arrays)
+    of_group, of_organ = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+    for entry in structures():
+        of_group[entry.id] = 1 + GROUPS.index(entry.group)
+        of_organ[entry.id] = 1 + ORGANS.index(entry.organ) if entry.organ else 0
+    labels = of_group[anatomy]
+    groups = [_spread(ct[labels == number]) for number in range(1, len(GROUPS))]
+    groups.append(_spread(ct[labels > 0] if labels.any() else ct.ravel()))
+    return Looks(np.stack(groups), _organs(ct, of_organ[anatomy]))
+
+
+def _coarse(arrays: Arrays) -> tuple[Float32[np.ndarray, "a b c"], UInt8[np.ndarray, "a b c"]]:
+    """CT averaged over boxes, and the label at the middle of each."""
+    values, labels = arrays.ct.astype(np.float32), arrays.anatomy
+    for axis, (count, spacing_mm) in enumerate(zip(arrays.grid.shape_zyx, arrays.grid.spacing_mm_zyx, strict=True)):
+        weights = box_weights(count, spacing_mm)
+        values = np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
+        middles = (np.arange(len(weights)) + 0.5) * SPACING_MM / spacing_mm
+        labels = labels.take(np.minimum(middles.astype(int), count - 1), axis)
+    return np.ascontiguousarray(values, np.float32), labels
+
+
+def box_weights(count: int, spacing_mm: float) -> Float32[np.ndarray, "out count"]:
+    """Matrix that averages voxels of one axis into boxes of `SPACING_MM`; a part of a box at the end is dropped."""
+    boxes = max(1, int(count * spacing_mm / SPACING_MM + 1e-6))
+    ends = np.minimum(np.arange(boxes + 1) * SPACING_MM, count * spacing_mm)
+    edges = np.arange(count + 1) * spacing_mm
+    overlap = np.minimum(ends[1:, None], edges[1:]) - np.maximum(ends[:-1, None], edges[:-1])
+    weights = overlap.clip(0)
+    return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
+
+
+def _spread(hu: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " f"]:
+    if len(hu) < FEWEST_VOXELS:
+        return np.full(len(QUANTILES) + 2, np.nan, np.float32)
+    return np.array([*np.quantile(hu, QUANTILES), hu.mean(), hu.std()], np.float32)
+
+
+def _organs(ct: Float32[np.ndarray, "z y x"], labels: UInt8[np.ndarray, "z y x"]) -> Float32[np.ndarray, "k h"]:
+    rows = np.full((len(ORGANS), 2 * len(SIGMAS) + 2 * (len(BANDS_HU) + 1) + 4), np.nan, np.float32)
+    for index, box in enumerate(ndimage.find_objects(labels, len(ORGANS))):
+        if box is not None:
+            around = tuple(slice(max(0, part.start - _MARGIN), part.stop + _MARGIN) for part in box)
+            rows[index] = _organ(ct[around], labels[around] == index + 1)
+    return rows
+
+
+def _organ(hu: Float32[np.ndarray, "z y x"], inside: Bool[np.ndarray, "z y x"]) -> list[float]:
+    median = float(np.median(hu[inside]))
+    off = np.where(inside, hu - median, 0)
+    local = [_local_mean(off, inside, sigma) for sigma in SIGMAS]
+    bands = np.digitize(local[0] + median, BANDS_HU)
+    found: list[float] = []
+    for means in local:
+        found += [float(means[inside].min()), float(means[inside].max())]
+    for band in range(len(BANDS_HU) + 1):
+        part = inside & (bands == band)
+        found += [float(np.log1p(part.sum())), _depth(part)]
+    return [*found, median, float(off[inside].std()), float(np.log(inside.sum())), _depth(inside)]
+
+
+def _local_mean(
+    values: Float32[np.ndarray, "z y x"], inside: Bool[np.ndarray, "z y x"], sigma: float
+) -> Float32[np.ndarray, "z y x"]:
+    """Means around each voxel, of what is inside alone."""
+    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
+    return np.asarray(ndimage.gaussian_filter(values, sigma) / np.maximum(share, 1e-3), np.float32)
+
+
+def _depth(part: Bool[np.ndarray, "z y x"]) -> float:
+    return float(ndimage.distance_transform_edt(part).max())
