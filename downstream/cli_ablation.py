@@ -28,6 +28,9 @@ def bench_ablation(  # one parameter per option
     n: Annotated[int, typer.Option(help="Held-out prompts to draw for.", min=1)] = 24,
     preset: Annotated[str, typer.Option(help="Size of networks and trainings: tiny, demo or full.")] = "tiny",
     build_preset: Annotated[str, typer.Option(help="Resolution of what is drawn.")] = "tiny",
+    weights: Annotated[
+        Path | None, typer.Option(help="Packed weights that stand for all trainings without switches.")
+    ] = None,
     steps: Annotated[str, typer.Option(help="Of masks,autoencoder,latents; default: the preset's.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of trainings, builds and intervals.")] = 0,
     segmenter: Annotated[str | None, typer.Option(help="As in: factory bench alignment.")] = None,
@@ -47,7 +50,9 @@ def bench_ablation(  # one parameter per option
     from downstream.ablation.report import write_report
     from downstream.ablation.study import ablate, check_work_folder
 
-    options = Options(chosen_arms(arms), preset, build_preset, n, parse_steps(steps), seed)
+    options = Options(
+        chosen_arms(arms), preset, build_preset, n, parse_steps(steps), seed, weights and weights.resolve()
+    )
     inputs = check_inputs(train, held_out, options)
     out = out.resolve()
     check_work_folder(out)

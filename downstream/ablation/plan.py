@@ -8,7 +8,7 @@ from typing import Any
 
 from downstream.ablation.arms import ARMS
 from manifests.dataset import Dataset
-from manifests.errors import InvalidValueError
+from manifests.errors import InvalidValueError, LocationError
 from manifests.identity import content_hash
 
 __all__ = ["Inputs", "Options", "Step", "check_inputs", "parse_steps", "plan"]
@@ -27,6 +27,7 @@ class Options:
         n: prompts of the held-out dataset to draw for.
         steps: optimiser steps of each stage; an empty mapping takes the preset's.
         seed: of trainings and builds.
+        weights: packed weights that stand for every training without switches; None trains them too.
     """
 
     arms: tuple[str, ...]
@@ -35,6 +36,7 @@ class Options:
     n: int = 24
     steps: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def check_inputs(train: Path, held_out: Path, options: Options) -> Inputs:
     """Open both datasets and see whether they do.
 
     Raises:
-        LocationError, FileFormatError: if one is no dataset.
+        LocationError, FileFormatError: if one is no dataset, or there are no weights where some should be.
         InvalidValueError: if they share cases, are not generated, or have too few.
     """
     found = Inputs(Dataset.open(train), Dataset.open(held_out))
@@ -101,6 +103,13 @@ def check_inputs(train: Path, held_out: Path, options: Options) -> Inputs:
         fault = f"{len(ids[1])} held-out cases for --n {options.n}"
     elif not found.held_out.prompts_path.is_file():
         fault = "no prompts in the held-out dataset"
+    if options.weights is not None and not (options.weights / "package.json").is_file():
+        raise LocationError(
+            f"--weights {options.weights}",
+            got="no package.json in it",
+            need="a folder that `factory train pack` wrote",
+            do="Check the path.",
+        )
     if fault:
         raise InvalidValueError(
             f"datasets {train} and {held_out}",
@@ -126,20 +135,25 @@ def _of_arm(name: str, inputs: Inputs, options: Options, have: tuple[Path, Mappi
     arm, made = ARMS[name], dict(before)
 
     def step(product: str, kind: str, arguments: Sequence[str], needs: Sequence[str] = ()) -> Step:
-        header: list[Any] = [product, [_relative(word, out) for word in arguments], inputs.key]
+        header: list[Any] = [product, [_placeless(word, options, out) for word in arguments], inputs.key]
         made[product] = Step(product, kind, tuple(arguments), content_hash([*header, *(made[n].key for n in needs)]))
         return made[product]
 
     runs = {stage: f"runs/{arm.run(stage)}" for stage in STAGES}
+    given = {} if options.weights is None else {f"runs/{stage}": str(options.weights) for stage in STAGES}
     for stage, run in runs.items():
+        if run in given:
+            made[run] = Step(run, stage, (), _packed_key(Path(given[run])))
+            continue
         words = ["train", stage, "--data", str(inputs.train.root), "--preset", options.preset]
         words += ["--seed", str(options.seed), "--out", str(out / run), "--json", *getattr(arm, stage)]
         words += ["--steps", str(options.steps[stage])] if stage in options.steps else []
         coder = stage == "latents"
-        words += ["--autoencoder", str(out / runs["autoencoder"])] if coder else []
+        words += ["--autoencoder", given.get(runs["autoencoder"], str(out / runs["autoencoder"]))] if coder else []
         yield step(run, stage, words, [runs["autoencoder"]] if coder else [])
     weights = f"weights/{name}"
-    pack = ["train", "pack", *(str(out / run) for run in runs.values()), "--out", str(out / weights)]
+    packed = dict.fromkeys(given.get(run, str(out / run)) for run in runs.values())
+    pack = ["train", "pack", *packed, "--out", str(out / weights)]
     yield step(weights, "pack", [*pack, "--json", *arm.sampling], list(runs.values()))
     build = ["build", "--manifest", str(inputs.held_out.prompts_path), "--n", str(options.n), "--ungated", "--json"]
     build += ["--preset", options.build_preset, "--seed", str(options.seed)]
@@ -158,6 +172,11 @@ def _of_arm(name: str, inputs: Inputs, options: Options, have: tuple[Path, Mappi
         yield step(product, "errors", [*words, "--out", str(out / product)], [weights])
 
 
-def _relative(word: str, out: Path) -> str:
-    """A word without the place of the work folder, which may be moved."""
-    return json.dumps(word).replace(str(out), "OUT")
+def _packed_key(weights: Path) -> str:
+    """Identity of packed weights: what their `package.json` says of each stage."""
+    return content_hash((weights / "package.json").read_text(encoding="utf-8"))
+
+
+def _placeless(word: str, options: Options, out: Path) -> str:
+    """A word without the places of work folder and weights, which may be moved."""
+    return json.dumps(word).replace(str(out), "OUT").replace(str(options.weights), "WEIGHTS")

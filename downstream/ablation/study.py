@@ -73,7 +73,7 @@ def ablate(
         on_progress("trained", len(steps), len(steps))
         arms = _measured(inputs, options, (out, steps), measuring, on_progress)
     facts = {
-        "options": asdict(options),
+        "options": {**asdict(options), "weights": str(options.weights) if options.weights else None},
         "datasets": {"train": inputs.train.spec.spec_id, "held_out": inputs.held_out.spec.spec_id},
         "train_cases": len(inputs.train.accepted()),
         "content_hash": inputs.key,

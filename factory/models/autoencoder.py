@@ -4,7 +4,7 @@ CT goes in and comes out as HU / 1000, one channel, unclipped: bone and metal ke
 The masks, embedded and averaged to each resolution, join the features of encoder and decoder
 before each level, so that small lesions survive the compression. Past all levels go the coarse picture, linearly (as the
 shortcuts of DC-AE, Chen et al. 2024), and the usual HU of each class and of a lesion in it: no level of HU has to find its
-way through normalised features.
+way through normalised features. Voxels are normalised one by one, so crops, which train, and tiles are treated as whole volumes are.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from factory.models.blocks import Conv3d, ResidualBlock, norm, silent
+from factory.models.blocks import ChannelNorm, Conv3d, ResidualBlock, silent
 from factory.models.bottleneck import Codebook, Gaussian
 from factory.models.mask_encoder import MaskPyramid
 
@@ -75,7 +75,7 @@ class Autoencoder(nn.Module):
             _Level(levels[max(0, depth - 1)] if depth else 1, labels, channels, (size.blocks, bool(depth)))
             for depth, channels in enumerate(levels)
         )
-        self.to_latent = nn.Sequential(norm(levels[-1]), nn.SiLU())
+        self.to_latent = nn.Sequential(ChannelNorm(levels[-1]), nn.SiLU())
         self.classes = classes
         self.usual = silent(nn.Embedding(2 * classes, 1)) if labels else None  # of each class, then of lesions in it
         self.coarse_in = Conv3d(1, levels[-1], 1)
@@ -88,7 +88,7 @@ class Autoencoder(nn.Module):
             for depth, channels in enumerate(levels)
         )
         self.coarse_out = Conv3d(latent, 1, 1)
-        self.leave = nn.Sequential(norm(levels[0]), nn.SiLU(), Conv3d(levels[0], 1, 3, padding=1))
+        self.leave = nn.Sequential(ChannelNorm(levels[0]), nn.SiLU(), Conv3d(levels[0], 1, 3, padding=1))
 
     def encode(
         self, ct: Volume, anatomy: Labels, lesions: Labels, generators: Sequence[torch.Generator] = ()
@@ -150,7 +150,7 @@ class _Level(nn.Module):
         blocks, halve = build
         self.enter = Conv3d(inner, outer, 3, stride=2 if halve else 1, padding=1)
         self.join = Conv3d(outer + labels, outer, 3, padding=1) if labels else nn.Identity()
-        self.blocks = nn.Sequential(*(ResidualBlock(outer, outer) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(outer, outer, local=True) for _ in range(blocks)))
 
     def forward(self, x: Float[Tensor, "b c z y x"], mask: Tensor | None) -> Float[Tensor, "b d zl yl xl"]:
         h = self.enter(x)

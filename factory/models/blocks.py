@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-__all__ = ["Context", "Conv3d", "ResidualBlock", "TokenAttention", "embed_time", "norm", "silent"]
+__all__ = ["ChannelNorm", "Context", "Conv3d", "ResidualBlock", "TokenAttention", "embed_time", "norm", "silent"]
 
 Volume = Float[Tensor, "b c z y x"]
+
+_EPSILON = 1e-5
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,6 +47,21 @@ def norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels)
 
 
+class ChannelNorm(nn.Module):
+    """Root mean square normalisation of the channels of each voxel by itself, so that a crop or a tile is treated as the whole is."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Volume) -> Volume:
+        """Normalise."""
+        scale = (x.square().mean(1, keepdim=True) + _EPSILON).rsqrt()
+        gain, shift = (one[:, None, None, None].to(x.dtype) for one in (self.gain, self.shift))
+        return x * scale * gain + shift
+
+
 def silent(layer: nn.Module) -> nn.Module:
     """The same layer with all parameters zero, so that a block starts as the identity."""
     for parameter in layer.parameters():
@@ -60,13 +77,20 @@ def embed_time(t: Int64[Tensor, " b"], width: int) -> Float[Tensor, "b w"]:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with a shortcut; a vector, where there is one, scales and shifts between them."""
+    """Two convolutions with a shortcut; a vector, where there is one, scales and shifts between them.
 
-    def __init__(self, inner: int, outer: int, vector_width: int = 0) -> None:
+    Args:
+        inner, outer: channels.
+        vector_width: of the vector; 0 = there is none.
+        local: normalise each voxel by itself, not over the volume.
+    """
+
+    def __init__(self, inner: int, outer: int, vector_width: int = 0, *, local: bool = False) -> None:
         super().__init__()
-        self.before = nn.Sequential(norm(inner), nn.SiLU(), Conv3d(inner, outer, 3, padding=1))
+        normal = ChannelNorm if local else norm
+        self.before = nn.Sequential(normal(inner), nn.SiLU(), Conv3d(inner, outer, 3, padding=1))
         self.film = silent(nn.Linear(vector_width, 2 * outer)) if vector_width else None
-        self.norm = norm(outer)
+        self.norm = normal(outer)
         self.after = nn.Sequential(nn.SiLU(), silent(Conv3d(outer, outer, 3, padding=1)))
         self.shortcut = Conv3d(inner, outer, 1) if inner != outer else nn.Identity()
 

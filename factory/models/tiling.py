@@ -2,9 +2,8 @@
 
 Along each axis neighbouring tiles share `overlap` latents. The outer `margin` of them on either side, where a tile sees its
 own padding instead of its neighbour, counts nothing; in between one tile fades into the other linearly. The weights of
-all tiles add up to one everywhere. Convolutions alone would make tiles equal to the whole once the margin covers their
-reach; group normalisation takes its mean and variance over a tile instead of the whole, and what that changes is the seam that
-`benchmarks/tiled_autoencoder.py` measures.
+all tiles add up to one everywhere. All layers being local, tiles equal the whole once the margin covers their reach; what a smaller
+margin leaves is the seam that `benchmarks/tiled_autoencoder.py` measures.
 """
 
 from collections.abc import Callable, Iterator

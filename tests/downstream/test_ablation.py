@@ -98,6 +98,36 @@ def test_a_key_changes_with_all_that_a_step_builds_on_and_not_with_its_place(inp
     assert changed == {name for name in keys if name.startswith("data/")}
 
 
+def test_packed_weights_stand_for_trainings_without_switches(inputs: Inputs, tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "package.json").write_text("{}")
+    here, there = (Options(ARMS_HERE, n=6, weights=tmp_path / place) for place in ("here", "there"))
+    check_inputs(inputs.train.root, inputs.held_out.root, here)
+    steps = {step.name: step for step in plan(inputs, here, tmp_path / "out")}
+    assert [name for name in steps if name.startswith("runs/")] == [
+        "runs/autoencoder-no-hdr",
+        "runs/latents-no-hdr",
+        "runs/autoencoder-no-pyramid",
+        "runs/latents-no-masks-no-pyramid",
+    ]
+    packed, out = str(tmp_path / "here"), str(tmp_path / "out")
+    assert steps["weights/full"].arguments[2:4] == (packed, "--out")
+    assert steps["weights/no-hdr"].arguments[2:5] == (
+        packed,
+        f"{out}/runs/autoencoder-no-hdr",
+        f"{out}/runs/latents-no-hdr",
+    )
+    moved = {step.name: step.key for step in plan(inputs, there, tmp_path / "out")}
+    assert moved == {name: step.key for name, step in steps.items()}
+    (tmp_path / "there" / "package.json").write_text('{"other": 1}')
+    other = {step.name: step.key for step in plan(inputs, there, tmp_path / "out")}
+    same = {name for name, key in moved.items() if other[name] == key}
+    assert same == {name for name in moved if name.startswith("runs/")}
+    with pytest.raises(LocationError, match=r"no package\.json"):
+        check_inputs(inputs.train.root, inputs.held_out.root, Options(ARMS_HERE, n=6, weights=tmp_path))
+
+
 def test_an_ablation_goes_on_where_it_stopped(inputs: Inputs, stand: Stand, tmp_path: Path) -> None:
     stand.broken = "weights/no-hdr"
     out = tmp_path / "out"
