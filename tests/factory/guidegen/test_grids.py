@@ -110,6 +110,18 @@ def test_lesions_that_do_not_touch_still_do_not_when_smoothed() -> None:
             assert set(np.unique(fine[near])) <= {0, number}
 
 
+def test_a_lesion_stays_in_one_piece_on_a_finer_grid() -> None:
+    to, grid = Grid((8, 8, 8), (10.0,) * 3, (5.0,) * 3), Grid((32, 32, 32), (2.5,) * 3, (1.25,) * 3)
+    corners = np.ones((3, 3, 3))
+    mask = np.zeros(to.shape_zyx, np.uint8)
+    mask[1, 1, 1] = mask[2, 2, 2] = mask[3, 3, 1] = 1  # a chain of corners
+    mask[5, 5, 4:7] = 2
+    fine = fine_lesions(mask, to, grid)
+    assert [ndimage.label(fine == number, corners)[1] for number in (1, 2)] == [1, 1]
+    assert 0.6 * 3 * 64 < (fine == 1).sum() <= 1.5 * 3 * 64
+    assert (fine == 2).sum() == pytest.approx(3 * 64, rel=0.05)
+
+
 def test_a_lesion_keeps_an_organ_too_small_for_the_finer_grid() -> None:
     grid, to = Grid((24, 24, 24), (2.0, 2.0, 2.0)), Grid((4, 4, 4), (12.0, 12.0, 12.0), (5.0, 5.0, 5.0))
     liver, pancreas = (structure(name).id for name in ("liver", "pancreas"))
