@@ -64,7 +64,12 @@ class Facts:
     def lesion_ml(self) -> Float[Tensor, " b"]:
         """How much lesion is asked for: tumours of the size of the first, if there are any."""
         there = self.tumour.sigmoid().sum(1).clamp_max(1)
-        return there * self.tumours * FILLED * math.pi / 6 * self._number(1).exp() ** 3 / 1000
+        return there * self.tumours * FILLED * math.pi / 6 * self.size_mm**3 / 1000
+
+    @property
+    def size_mm(self) -> Float[Tensor, " b"]:
+        """Largest axial diameter that is asked of the first tumour, if any is asked."""
+        return self._number(1).exp()
 
     def _number(self, which: int) -> Float[Tensor, " b"]:
         middle, unit = SCALES[which]

@@ -149,7 +149,7 @@ class MasksStage(TextStage[MasksConfig]):
             drawing = Drawing(
                 text, example.grid, generators, min(_PICTURE_STEPS, self.config.steps), self.config.guidance
             )
-            anatomy, lesions = draw_masks(self.network, self.told, self.config, drawing)
+            anatomy, lesions, _ = draw_masks(self.network, self.told, self.config, drawing)
             rows.append((text, (example.anatomy, example.lesions), (self.config.id_of_class()[anatomy], lesions)))
         draw_rows(folder / f"masks-{step:08d}.png", rows)
         return scores

@@ -72,13 +72,13 @@ class GuideGenMasks(MaskModel):
         config = self._config
         coarse = working_grid(grid, config.spacing_mm)
         drawing = Drawing(text, coarse, [generator], steps or config.sample_steps, config.guidance)
-        classes, mask = draw_masks(net, told, config, drawing)
+        classes, mask, size_mm = draw_masks(net, told, config, drawing)
         drawn = config.id_of_class()[classes]
         anatomy = fine_labels(drawn, coarse, grid)
         join(anatomy, grid, "colon")
         tidy(anatomy)
         parts, sites = lesion_parts(drawn, mask)
-        lesions, records = recorded(anatomy, fine_lesions(parts, coarse, grid), sites, grid)
+        lesions, records = recorded(anatomy, fine_lesions(parts, coarse, grid, size_mm), sites, grid)
         return Masks(anatomy, lesions, records, lesion_notes(records))
 
 

@@ -7,9 +7,10 @@ smoothly interpolated maps of every label, so that borders are surfaces and not 
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int16, Integer, UInt8
+from jaxtyping import Float, Float32, Int16, Integer, UInt8
 from scipy import ndimage
 
+from factory.engines.guidegen.pieces import as_large, in_one_piece, largest_piece
 from manifests.geometry import Grid
 
 __all__ = [
@@ -25,8 +26,6 @@ __all__ = [
 _BLUR = 0.6
 """Standard deviation in coarse voxels that smooths each label's map before it is interpolated."""
 _CORNERS = np.ones((3, 3, 3), bool)
-_LARGER = (1.0, 1.15, 1.3, 1.5)
-"""Volumes of a lesion, in its own, that are tried until it is in one piece."""
 _ROUNDS = 4
 """Rounds in which labels are weighed until each has its volume."""
 
@@ -158,8 +157,12 @@ def _smooth(
     return winner
 
 
-def fine_lesions(parts: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UInt8[np.ndarray, "zt yt xt"]:
+def fine_lesions(
+    parts: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid, largest_mm: float | None = None
+) -> UInt8[np.ndarray, "zt yt xt"]:
     """Numbered lesions on a finer grid: each blurred, interpolated and cut where it keeps its volume.
+
+    The first is cut where its axial diameter is nearest to `largest_mm`, if that is given.
 
     Lesions that do not touch still do not: where two would, the one of the lower number gives way. Each stays in one piece,
     and grows for that by up to a half; what would still come apart is left out.
@@ -179,7 +182,11 @@ def fine_lesions(parts: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UIn
         if any(part.start >= part.stop for part in target):
             continue
         found = _interpolated(share, [along[part] - a for along, part, a in zip(places, target, low, strict=True)])
-        inside = _in_one_piece(found, inside.sum() * grid.voxel_volume_ml / to.voxel_volume_ml)
+        volume = inside.sum() * grid.voxel_volume_ml / to.voxel_volume_ml
+        if largest_mm is not None and number == 1:
+            inside = as_large(found, volume, to.spacing_mm_zyx, largest_mm)
+        else:
+            inside = in_one_piece(found, volume)
         wide = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in target)
         margin = [
             (part.start - around.start, around.stop - part.stop) for part, around in zip(target, wide, strict=True)
@@ -190,30 +197,8 @@ def fine_lesions(parts: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> UIn
     for number, box in enumerate(ndimage.find_objects(fine), 1):  # one that gave way may have been cut in two
         if box:
             inside = fine[box] == number
-            fine[box][inside & ~_largest_piece(inside)[0]] = 0
+            fine[box][inside & ~largest_piece(inside)[0]] = 0
     return fine
-
-
-def _in_one_piece(found: Float32[np.ndarray, "z y x"], volume: float) -> Bool[np.ndarray, "z y x"]:
-    """Where a map is highest: as many voxels as asked for, or up to half as many again if these hold together."""
-    first = None
-    for factor in _LARGER:
-        voxels = max(1, round(volume * factor))
-        level = np.partition(found.ravel(), -voxels)[-voxels] if voxels < found.size else 0.0
-        piece, whole = _largest_piece(found >= max(level, 1e-3))
-        if whole:
-            return piece
-        first = piece if first is None else first
-    assert first is not None
-    return first
-
-
-def _largest_piece(inside: Bool[np.ndarray, "z y x"]) -> tuple[Bool[np.ndarray, "z y x"], bool]:
-    """The largest connected part, and whether it is all there is."""
-    parts, count = ndimage.label(inside, _CORNERS)
-    if count <= 1:
-        return inside, True
-    return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax()), False
 
 
 def resampled_ct(

@@ -1,6 +1,7 @@
 """Drawing from trained networks: masks from a text, CT from masks and a text. Nothing of cases here."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from factory.models.view import View
 from manifests.anatomy import structures
 from manifests.geometry import Grid
 
-__all__ = ["Drawing", "condition_of", "draw_ct", "draw_masks", "padded", "processes", "view_of"]
+__all__ = ["Drawing", "DrawnMasks", "condition_of", "draw_ct", "draw_masks", "padded", "processes", "view_of"]
 
 _STRAY = 1e-7
 """Share of lesion voxels in pure noise."""
@@ -63,6 +64,14 @@ class Drawing:
     guidance: float
 
 
+class DrawnMasks(NamedTuple):
+    """Classes of the anatomy, 1 where a lesion is, and the axial diameter in mm that the text asks of the first lesion."""
+
+    classes: Labels
+    lesions: Labels
+    size_mm: float
+
+
 def view_of(grids: list[Grid], scale: int = 1) -> View:
     """Spacing and field of view of each grid; `scale` voxels along a side make one of the network's."""
     spacing = [[step * scale for step in grid.spacing_mm_zyx] for grid in grids]
@@ -82,7 +91,7 @@ def processes(config: MasksConfig) -> tuple[Categorical, Categorical]:
     return Categorical(config.classes, cosine(config.steps)), Categorical(LESION_CLASSES, lesions, (1 - _STRAY, _STRAY))
 
 
-def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawing) -> tuple[Labels, Labels]:
+def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawing) -> DrawnMasks:
     """Draw the classes of the anatomy, and 1 where a lesion is, on the drawing's grid.
 
     The anatomy is drawn sharper than it is expected (`temperature`) while each class keeps the volume that it is expected to have;
@@ -127,7 +136,8 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
             classes = both[0].draw(classes, sharper, jump, drawing.generators) if jump[1] else sharper.argmax(1)
             found = both[1].draw(lesions, where, jump, drawing.generators)
             lesions = in_parts(found, lesions, chances(where), most)
-    return tuple(labels[0].to(torch.uint8).cpu().numpy() for labels in (classes, lesions))
+    drawn, marked = (labels[0].to(torch.uint8).cpu().numpy() for labels in (classes, lesions))
+    return DrawnMasks(drawn, marked, float(facts.size_mm))
 
 
 def _usual_voxels(config: MasksConfig, grid: Grid) -> Float[Tensor, " k"]:

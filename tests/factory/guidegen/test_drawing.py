@@ -58,7 +58,7 @@ def shares_of_class_1(temperature: float) -> tuple[float, float]:
     """In the lower and in the upper half."""
     config = CONFIG.model_copy(update={"temperature": temperature})
     drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 32, 1.0)
-    anatomy, lesions = draw_masks(Undecided(), lambda texts: torch.zeros(1, 4, dtype=torch.long), config, drawing)
+    anatomy, lesions, _ = draw_masks(Undecided(), lambda texts: torch.zeros(1, 4, dtype=torch.long), config, drawing)
     assert set(anatomy.ravel().tolist()) <= {ONE, OTHER}
     assert not lesions.any()
     return float((anatomy[:4] == ONE).mean()), float((anatomy[4:] == ONE).mean())
@@ -184,7 +184,7 @@ def test_lesions_come_in_no_more_parts_than_tumours_were_read() -> None:
         for seed in range(8):
             drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(seed)], 32, 1.0)
             net = Wavering(1.0, tumours)
-            _, mask = draw_masks(net, lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)
+            _, mask, _ = draw_masks(net, lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)
             counts.append((ndimage.label(mask, torch.ones(3, 3, 3))[1], int(mask.sum())))
     assert {count for count, _ in found[1]} == {1}
     assert {count for count, _ in found[2]} <= {1, 2}

@@ -15,6 +15,7 @@ from factory.engines.guidegen.resampling import (
     resampled_ct,
     working_grid,
 )
+from factory.engines.lesions.growing import axial_diameter_mm
 from manifests.anatomy import structure
 from manifests.geometry import Grid
 
@@ -151,3 +152,15 @@ def test_lesions_get_the_organ_that_holds_them() -> None:
     assert records[0].center_mm_xyz == pytest.approx((-10 + 3 * 3.5, 5 + 3 * 5.5, 7 + 2 * 5.5))
     assert records[0].size_mm == pytest.approx(12 * 2**0.5, rel=0.05)
     assert recorded(anatomy, *lesion_parts(anatomy, np.zeros_like(mask)), grid)[1] == ()
+
+
+@pytest.mark.parametrize("asked_mm", [24.0, 30.0, 38.0])
+def test_the_first_lesion_gets_the_diameter_that_is_asked(asked_mm: float) -> None:
+    to, grid = Grid((8, 8, 8), (10.0,) * 3, (5.0,) * 3), Grid((40, 40, 40), (2.0,) * 3, (1.0,) * 3)
+    mask = np.zeros(to.shape_zyx, np.uint8)
+    mask[2:4, 2:4, 2:5], mask[6, 6, 6] = 1, 2
+    fine = fine_lesions(mask, to, grid, asked_mm)
+    assert axial_diameter_mm(fine == 1, (2.0, 2.0)) == pytest.approx(asked_mm, abs=2.0)
+    assert (fine == 2).sum() == pytest.approx(125, rel=0.05)  # the others keep their volume
+    far = fine_lesions(mask, to, grid, 200.0)
+    assert (far == 1).sum() == pytest.approx(2.5 * 12 * 125, rel=0.05)  # and none changes beyond measure
