@@ -9,7 +9,7 @@ from factory.engines.bank.resampling import LabelMap, Warp, pull
 from manifests.anatomy import group, structure, structures
 from manifests.geometry import Grid
 
-__all__ = ["PIECES", "join", "remove", "resize", "tidy"]
+__all__ = ["PIECES", "face", "join", "remove", "resize", "tidy"]
 
 PIECES = frozenset({"body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle", "costal_cartilages", "kidney_cyst_left",
                     "intervertebral_discs", "kidney_cyst_right", "pulmonary_vein", "vertebral_column", "ribs",
@@ -171,6 +171,21 @@ def join(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, name: str) -> None:
         if before is not None:
             _bridge(anatomy, grid, anatomy == member, anatomy == before)
         before = member
+
+
+def face(anatomy: UInt8[np.ndarray, "z y x"]) -> None:
+    """Exchange, in place, the names of partners that lie on each other's side; not of those that bear tumours, whose sites are named."""
+    counts = np.bincount(anatomy.ravel(), minlength=256)
+    x = np.broadcast_to(np.arange(anatomy.shape[2]), anatomy.shape)
+    mean = np.bincount(anatomy.ravel(), x.ravel(), minlength=256) / np.maximum(counts, 1)
+    names = np.arange(256, dtype=np.uint8)
+    for entry in structures():
+        if entry.side != "left" or entry.mirror is None or entry.organ:
+            continue
+        left, right = entry.id, structure(entry.mirror).id
+        if counts[left] and counts[right] and mean[left] < mean[right]:  # x grows to the left
+            names[[left, right]] = right, left
+    anatomy[...] = names[anatomy]
 
 
 def _bridge(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, one: Mask, other: Mask) -> None:

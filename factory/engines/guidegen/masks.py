@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from factory.engines.bank.editing import join, tidy
+from factory.engines.bank.editing import face, join, tidy
 from factory.engines.base import MaskModel, Masks, Request
 from factory.engines.guidegen.config import MasksConfig
 from factory.engines.guidegen.lesions import lesion_parts, recorded
@@ -77,6 +77,8 @@ class GuideGenMasks(MaskModel):
         anatomy = fine_labels(drawn, coarse, grid)
         join(anatomy, grid, "colon")
         tidy(anatomy)
+        join(anatomy, grid, "colon")  # what was joined to a piece that has been cleared away
+        face(anatomy)
         parts, sites = lesion_parts(drawn, mask)
         lesions, records = recorded(anatomy, fine_lesions(parts, coarse, grid, size_mm), sites, grid)
         return Masks(anatomy, lesions, records, lesion_notes(records))

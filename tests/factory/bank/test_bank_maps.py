@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from factory.config import preset
 from factory.engines.bank.deforming import LATTICE, compose, draw_velocity, exponential, jacobian
-from factory.engines.bank.editing import PIECES, join, remove, resize, tidy
+from factory.engines.bank.editing import PIECES, face, join, remove, resize, tidy
 from factory.engines.bank.fitting import draw_warp, fit
 from factory.engines.bank.outline import outline_from_ct, outline_from_labels
 from factory.engines.bank.placing import Placement, place
@@ -197,3 +197,17 @@ def test_a_copy_resembles_its_source_wholly_and_other_bodies_less(bodies) -> Non
     assert organ_dice(aligned[0], moved) > 0.9
     assert organ_dice(aligned[0], aligned[1]) < 0.75
     assert organ_dice(aligned[0], np.zeros_like(aligned[0])) == 0.0
+
+
+def test_partners_on_each_others_side_change_their_names() -> None:
+    """Names follow the place, except of organs that may bear tumours: their sites have been told by then."""
+    anatomy = np.zeros((3, 4, 10), np.uint8)
+    ids = {name: structure(name).id for name in ("hip_left", "hip_right", "rib_left_1", "rib_right_1", "kidney_left")}
+    anatomy[0, 0, 1:3], anatomy[0, 0, 7:9] = ids["hip_left"], ids["hip_right"]  # x grows to the left: exchanged
+    anatomy[1, 0, 1:3], anatomy[1, 0, 7:9] = ids["rib_right_1"], ids["rib_left_1"]
+    anatomy[2, 0, 1], anatomy[2, 0, 8] = ids["kidney_left"], structure("kidney_right").id
+    before = anatomy.copy()
+    face(anatomy)
+    assert (anatomy[0, 0, 1:3] == ids["hip_right"]).all()
+    assert (anatomy[0, 0, 7:9] == ids["hip_left"]).all()
+    np.testing.assert_array_equal(anatomy[1:], before[1:])
