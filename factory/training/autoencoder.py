@@ -157,7 +157,7 @@ class AutoencoderStage(Stage):
         return {name: float(np.mean(values)) for name, values in errors.items()}
 
 
-def by_structure(off: Volume, anatomy: Labels) -> Float[Tensor, ""]:
+def by_structure(off: Float[Tensor, "*any z y x"], anatomy: Int64[Tensor, "*some z y x"]) -> Float[Tensor, ""]:
     """Mean over the classes that are there of the mean over their voxels."""
     _, index, counts = anatomy.unique(return_inverse=True, return_counts=True)
     sums = off.new_zeros(len(counts)).index_add(0, index.flatten(), off.flatten())

@@ -1,7 +1,8 @@
 """Stage III: train the feature generator on the latents of CTs, which are computed once and kept on disk.
 
 Latents are shifted and scaled to zero mean and unit variance a channel. The loss is the mean squared
-error of the prediction (noise, velocity or flow). Half of the steps are drawn evenly from 1..T, half from its last third:
+error of the prediction (noise, velocity or flow), as a mean over voxels and as a mean over the structures there are, lesions apart
+from their organs: half of a volume is air, whose noise says nothing, and an aorta is a few voxels of latents. Half of the steps are drawn evenly from 1..T, half from its last third:
 there noise leaves only masks and text to go by, and it is there that a drawing gets its enhancement.
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from jaxtyping import Float, Float32, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from factory.diffusion.chance import normal
 from factory.diffusion.gaussian import Gaussian
@@ -26,7 +27,7 @@ from factory.engines.guidegen.sampling import Drawing, draw_ct, padded, view_of
 from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.condition import Condition
 from factory.models.tiling import encode
-from factory.training.autoencoder import volumes
+from factory.training.autoencoder import by_structure, volumes
 from factory.training.checkpoint import write_bytes
 from factory.training.data import Cases
 from factory.training.facts import TextStage
@@ -145,7 +146,7 @@ class LatentsStage(TextStage[LatentsConfig]):
         return {"loss": torch.cat([self._errors(cases) for cases in alike.values()]).mean()}
 
     def _errors(self, cases: Sequence[_Case]) -> Float[Tensor, " b"]:
-        """Mean squared error of each of some cases of one shape."""
+        """Mean squared error of each of some cases of one shape, over voxels and over structures."""
         generators = [torch.Generator().manual_seed(case.seed) for case in cases]
         t = torch.tensor([_step(self.config.steps, one) for one in generators], device=self._device)
         x0 = torch.stack([case.latents for case in cases]).to(self._device)
@@ -160,7 +161,11 @@ class LatentsStage(TextStage[LatentsConfig]):
         )
         features = self.network.encode_masks(anatomy, lesions, condition)
         predicted = self.network(self._process.noised(x0, e, t), t, features, condition)
-        return ((predicted.float() - self._process.target(x0, e, t)) ** 2).flatten(1).mean(1)
+        off = ((predicted.float() - self._process.target(x0, e, t)) ** 2).mean(1, keepdim=True)
+        wide = nn.functional.interpolate(off, scale_factor=float(self._factor), mode="nearest")
+        labels = anatomy + self.config.classes * lesions
+        structures = [by_structure(*case) for case in zip(wide, labels, strict=True)]
+        return off.flatten(1).mean(1) + torch.stack(structures)
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
         """Loss of held-out cases at fixed noise, and CTs drawn for the masks of a few beside the originals."""

@@ -65,18 +65,26 @@ def coarse_labels(labels: UInt8[np.ndarray, "z y x"], grid: Grid, to: Grid) -> U
     return values[winner].reshape(to.shape_zyx)
 
 
-def nearest_labels(labels: Integer[np.ndarray, "z y x"], grid: Grid, to: Grid) -> Integer[np.ndarray, "27 n"]:
-    """The label nearest to each of 27 points of every voxel of another grid."""
+def nearest_labels(
+    labels: Integer[np.ndarray, "z y x"], grid: Grid, to: Grid, points_zyx: tuple[int, int, int] = (3, 3, 3)
+) -> Integer[np.ndarray, "points n"]:
+    """The label nearest to each of some points, evenly spread along z, y and x, of every voxel of another grid."""
     axes = []
-    for along, start, step, count, wide in zip(
-        to.axes_mm(), grid.origin_mm_xyz[::-1], grid.spacing_mm_zyx, grid.shape_zyx, to.spacing_mm_zyx, strict=True
+    for along, start, step, count, wide, many in zip(
+        to.axes_mm(),
+        grid.origin_mm_xyz[::-1],
+        grid.spacing_mm_zyx,
+        grid.shape_zyx,
+        to.spacing_mm_zyx,
+        points_zyx,
+        strict=True,
     ):
-        points = (along[:, None] + np.array([-1, 0, 1]) * wide / 3 - start) / step
+        points = (along[:, None] + ((np.arange(many) + 0.5) / many - 0.5) * wide - start) / step
         axes.append(np.clip(np.rint(points), 0, count - 1).astype(np.intp))
     z, y, x = axes
     found = labels[z.reshape(-1, 1, 1), y.reshape(1, -1, 1), x.reshape(1, 1, -1)]
-    nz, ny, nx = to.shape_zyx
-    return found.reshape(nz, 3, ny, 3, nx, 3).transpose(1, 3, 5, 0, 2, 4).reshape(27, -1)
+    split = [side for pair in zip(to.shape_zyx, points_zyx, strict=True) for side in pair]
+    return found.reshape(split).transpose(1, 3, 5, 0, 2, 4).reshape(math.prod(points_zyx), -1)
 
 
 def _heaviest(counts: UInt8[np.ndarray, "k n"], weight: Float32[np.ndarray, " k"]) -> np.ndarray:
