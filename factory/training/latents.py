@@ -1,6 +1,6 @@
 """Stage III: train the feature generator on the latents of CTs, which are computed once and kept on disk.
 
-Latents are shifted and scaled to zero mean and unit variance a channel. The loss is the mean squared
+Latents are shifted to zero mean a channel and scaled, all alike, to unit variance. The loss is the mean squared
 error of the prediction (noise, velocity or flow), as a mean over voxels and as a mean over the structures there are, lesions apart
 from their organs: half of a volume is air, whose noise says nothing, and an aorta is a few voxels of latents. Half of the steps are drawn evenly from 1..T, half from its last third:
 there noise leaves only masks and text to go by, and it is there that a drawing gets its enhancement.
@@ -63,7 +63,10 @@ class Latents:
         self._classes = coder.config.class_of_id()
 
     def prepare(self, advance: Callable[[], None] = lambda: None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Compute what is missing; mean and standard deviation of each channel over the training cases."""
+        """Compute what is missing; mean of each channel, and standard deviation of all, once for each, over the training cases.
+
+        A scale for each channel would make those that hardly carry anything as loud as the one that carries the HU.
+        """
         count, total, squares = 0, np.zeros(1), np.zeros(1)
         for number, pair in enumerate((*self.cases.training, *self.cases.held_out)):
             latents = self.load(pair)
@@ -72,8 +75,8 @@ class Latents:
                 count, total, squares = count + flat.shape[1], total + flat.sum(1), squares + (flat**2).sum(1)
             advance()
         mean = total / count
-        sd = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
-        return tuple(mean.tolist()), tuple(sd.tolist())
+        sd = np.sqrt(np.maximum((squares / count - mean**2).mean(), 1e-12))
+        return tuple(mean.tolist()), (float(sd),) * len(mean)
 
     def load(self, pair: tuple[Dataset, CaseRecord]) -> Float32[np.ndarray, "c z y x"]:
         """The latents of a case, from the folder or computed; a damaged file is computed again."""

@@ -120,7 +120,7 @@ class LatentsConfig(_Told):
     Attributes:
         reads_text: whether it was trained with texts; without, masks alone guide it. Without masks its `mask_width` is 0.
         autoencoder_sha256: hash of the weights of that autoencoder.
-        latent_mean, latent_sd: of each channel over the training latents; the network sees unit variance.
+        latent_mean, latent_sd: mean of each channel, and the standard deviation of all, over the training latents.
     """
 
     stage: Literal["latents"] = "latents"
