@@ -9,7 +9,7 @@ from factory.engines.bank.resampling import LabelMap, Warp, pull
 from manifests.anatomy import group, structure, structures
 from manifests.geometry import Grid
 
-__all__ = ["PIECES", "face", "join", "remove", "resize", "tidy"]
+__all__ = ["PIECES", "face", "join", "remove", "resize", "smooth_outline", "tidy"]
 
 PIECES = frozenset({"body", "subcutaneous_fat", "visceral_fat", "skeletal_muscle", "costal_cartilages", "kidney_cyst_left",
                     "intervertebral_discs", "kidney_cyst_right", "pulmonary_vein", "vertebral_column", "ribs",
@@ -186,6 +186,19 @@ def face(anatomy: UInt8[np.ndarray, "z y x"]) -> None:
         if counts[left] and counts[right] and mean[left] < mean[right]:  # x grows to the left
             names[[left, right]] = right, left
     anatomy[...] = names[anatomy]
+
+
+def smooth_outline(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, sigma_mm: float) -> None:
+    """Smooth the skin, in place: what sticks out becomes outside, and notches are filled with what is commonest under the skin."""
+    inside = anatomy > 0
+    near_skin = inside & ndimage.binary_dilation(~inside, _CORNERS)
+    if not near_skin.any():
+        return
+    sigma = [sigma_mm / step for step in grid.spacing_mm_zyx]
+    smooth = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="nearest") >= 0.5
+    under = np.bincount(anatomy[near_skin]).argmax()
+    anatomy[inside & ~smooth] = 0
+    anatomy[smooth & ~inside] = under
 
 
 def _bridge(anatomy: UInt8[np.ndarray, "z y x"], grid: Grid, one: Mask, other: Mask) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from factory.engines.bank.editing import face, join, tidy
+from factory.engines.bank.editing import face, join, smooth_outline, tidy
 from factory.engines.base import MaskModel, Masks, Request
 from factory.engines.guidegen.config import MasksConfig
 from factory.engines.guidegen.lesions import lesion_parts, recorded
@@ -21,6 +21,9 @@ from manifests.geometry import Grid
 from prompts.render import render
 
 __all__ = ["GuideGenMasks", "open_package", "seeded"]
+
+_SKIN = 0.8
+"""Standard deviation that smooths the skin, in voxels of the network."""
 
 
 class GuideGenMasks(MaskModel):
@@ -75,6 +78,7 @@ class GuideGenMasks(MaskModel):
         classes, mask, size_mm = draw_masks(net, told, config, drawing)
         drawn = config.id_of_class()[classes]
         anatomy = fine_labels(drawn, coarse, grid)
+        smooth_outline(anatomy, grid, _SKIN * config.spacing_mm)
         join(anatomy, grid, "colon")
         tidy(anatomy)
         join(anatomy, grid, "colon")  # what was joined to a piece that has been cleared away

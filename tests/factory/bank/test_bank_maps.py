@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from factory.config import preset
 from factory.engines.bank.deforming import LATTICE, compose, draw_velocity, exponential, jacobian
-from factory.engines.bank.editing import PIECES, face, join, remove, resize, tidy
+from factory.engines.bank.editing import PIECES, face, join, remove, resize, smooth_outline, tidy
 from factory.engines.bank.fitting import draw_warp, fit
 from factory.engines.bank.outline import outline_from_ct, outline_from_labels
 from factory.engines.bank.placing import Placement, place
@@ -197,6 +197,21 @@ def test_a_copy_resembles_its_source_wholly_and_other_bodies_less(bodies) -> Non
     assert organ_dice(aligned[0], moved) > 0.9
     assert organ_dice(aligned[0], aligned[1]) < 0.75
     assert organ_dice(aligned[0], np.zeros_like(aligned[0])) == 0.0
+
+
+def test_a_smooth_outline_has_neither_bumps_nor_notches_and_keeps_the_body() -> None:
+    grid = Grid((12, 40, 40), (3.0, 3.0, 3.0))
+    fat, muscle = structure("subcutaneous_fat").id, structure("skeletal_muscle").id
+    anatomy = np.zeros(grid.shape_zyx, np.uint8)
+    anatomy[:, 8:32, 8:32], anatomy[:, 12:28, 12:28] = fat, muscle
+    whole = anatomy.copy()
+    anatomy[5:7, 18:20, 32:34] = structure("body").id
+    anatomy[5:7, 30:32, 18:20] = 0
+    smooth_outline(anatomy, grid, 8.0)
+    assert not anatomy[:, :, 33:].any()
+    assert (anatomy[5:7, 30:32, 18:20] == fat).all()
+    np.testing.assert_array_equal(anatomy == muscle, whole == muscle)
+    assert (anatomy > 0).sum() == pytest.approx((whole > 0).sum(), rel=0.05)
 
 
 def test_partners_on_each_others_side_change_their_names() -> None:
