@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from factory.models.blocks import Conv3d
 from factory.models.condition import Condition, Conditioner
 from factory.models.facts import LOOKS
 from factory.models.injection import InjectionSize
@@ -43,6 +44,8 @@ class FeatureGenerator(nn.Module):
         width = size.unet.width
         self.factor = 2**halvings
         self.masks = MaskEncoder(classes, size.mask_width, halvings, LOOKS) if size.mask_width else None
+        self.guess = Conv3d(size.mask_width, channels, 1) if size.mask_width else None
+        """What masks and text alone let expect of the latents, read off `encode_masks`: taught beside the predictions."""
         self.conditioner = Conditioner(
             encoder,
             size.injection,

@@ -2,7 +2,8 @@
 
 Latents are shifted to zero mean a channel and scaled, all alike, to unit variance. The loss is the mean squared
 error of the prediction (noise, velocity or flow), as a mean over voxels and as a mean over the structures there are, lesions apart
-from their organs: half of a volume is air, whose noise says nothing, and an aorta is a few voxels of latents. Half of the steps are drawn evenly from 1..T, half from its last third:
+from their organs: half of a volume is air, whose noise says nothing, and an aorta is a few voxels of latents. Beside it the features of
+masks and text alone learn to guess the latents, without noise in their way: what phase does to an aorta is learnt there. Half of the steps are drawn evenly from 1..T, half from its last third:
 there noise leaves only masks and text to go by, and it is there that a drawing gets its enhancement.
 """
 
@@ -43,6 +44,8 @@ from prompts.render import render
 __all__ = ["Latents", "LatentsStage"]
 
 _SCORED, _PICTURED, _PICTURE_STEPS = 8, 3, 16
+
+Latents5d = Float[Tensor, "b c zl yl xl"]
 
 
 class Latents:
@@ -164,9 +167,16 @@ class LatentsStage(TextStage[LatentsConfig]):
         )
         features = self.network.encode_masks(anatomy, lesions, condition)
         predicted = self.network(self._process.noised(x0, e, t), t, features, condition)
-        off = ((predicted.float() - self._process.target(x0, e, t)) ** 2).mean(1, keepdim=True)
-        wide = nn.functional.interpolate(off, scale_factor=float(self._factor), mode="nearest")
         labels = anatomy + self.config.classes * lesions
+        errors = self._squared(predicted, self._process.target(x0, e, t), labels)
+        return (
+            errors if self.network.guess is None else errors + self._squared(self.network.guess(features), x0, labels)
+        )
+
+    def _squared(self, made: Latents5d, wanted: Latents5d, labels: Int64[Tensor, "b z y x"]) -> Float[Tensor, " b"]:
+        """Mean squared error of each case over latents, and over structures, each counting the same."""
+        off = ((made.float() - wanted) ** 2).mean(1, keepdim=True)
+        wide = nn.functional.interpolate(off, scale_factor=float(self._factor), mode="nearest")
         structures = [by_structure(*case) for case in zip(wide, labels, strict=True)]
         return off.flatten(1).mean(1) + torch.stack(structures)
 
