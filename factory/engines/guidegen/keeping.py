@@ -79,12 +79,12 @@ def kept_voxels(
     """Expected voxels of classes, no less than a share of what was expected of those organs that are surely there.
 
     What a predictor expects must not fall on average, but small organs fade, step by step. An organ is taken to be there if at
-    least half of its usual volume was expected at first. One that the text says is enlarged has more than its usual volume, as
-    far as more than was expected at first goes: the grid may hold only a part of it. Others have at most twice their usual
+    least half of its usual volume was expected at first; else it may be missing, or the grid hold only a part of it. One that the text
+    says is enlarged has more than its usual volume. Others have at most twice their usual
     volume: of small organs a faint chance everywhere adds up to several, which sharper chances would gather in one place.
     """
     most = torch.where(enlarged, torch.inf, usual * _MOST)
-    least = torch.where(enlarged, (usual * _LARGER).minimum(first * _LARGER**2), first / _LOSS)
+    least = torch.where(enlarged, usual * _LARGER, first / _LOSS)
     return torch.where(first >= usual / 2, voxels.maximum(least), voxels).minimum(most)
 
 

@@ -68,9 +68,9 @@ def test_an_organ_that_is_surely_there_does_not_fade() -> None:
 
 def test_an_enlarged_organ_is_larger_than_usual_but_not_where_the_grid_holds_little_of_it() -> None:
     usual = torch.tensor([float("inf"), 20.0, 20.0, 100.0, 20.0])
-    first = torch.tensor([[100.0, 15.0, 11.0, 10.0, 15.0]])
+    first = torch.tensor([[100.0, 15.0, 10.0, 10.0, 15.0]])
     kept = kept_voxels(first, first, usual, torch.tensor([[True, True, True, True, False]]))
-    assert torch.equal(kept, torch.tensor([[100.0, 30.0, 24.75, 10.0, 15.0]]))
+    assert torch.equal(kept, torch.tensor([[100.0, 30.0, 30.0, 10.0, 15.0]]))
 
 
 def test_an_organ_that_is_not_enlarged_stays_within_twice_its_usual_volume() -> None:
