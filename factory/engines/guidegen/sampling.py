@@ -41,6 +41,8 @@ _GROWTH = 300.0
 
 _ABSENT, _NEVER = 0.1, -1e4
 """Chance below which a structure is taken to be absent, and the logit that bars it."""
+_ENLARGED = 0.3
+"""Chance above which a structure is taken to be enlarged: of two that are, the text encoder is less sure."""
 
 Labels = UInt8[np.ndarray, "z y x"]
 
@@ -125,7 +127,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
             known = both[0].informed(raw[0], classes, t)
             voxels = expected_voxels(known)
             first = voxels if first is None else first
-            voxels = kept_voxels(voxels, first, usual, facts.enlarged > 0)
+            voxels = kept_voxels(voxels, first, usual, facts.enlarged.sigmoid() > _ENLARGED)
             sharper = known.add_(raw[0], alpha=1 / config.temperature - 1)
             sharper, added = of_volume(sharper, voxels, added, likeliest=not jump[1])
 
