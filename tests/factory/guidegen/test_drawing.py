@@ -9,7 +9,7 @@ from scipy import ndimage
 from factory.engines.guidegen import masks, sampling
 from factory.engines.guidegen.config import MasksConfig
 from factory.engines.guidegen.masks import open_package
-from factory.engines.guidegen.sampling import Drawing, draw_masks, processes
+from factory.engines.guidegen.sampling import Drawing, DrawnMasks, draw_masks, processes
 from factory.models.facts import FILLED, SCALES, Facts
 from factory.models.synthesizer import Synthesizer
 from manifests.anatomy import structure
@@ -32,10 +32,10 @@ class Asking(torch.nn.Module):
     def read(self, ids: torch.Tensor) -> Facts:
         none, numbers = torch.zeros(1, CONFIG.classes), torch.zeros(1, 5)
         if not self.tumours:
-            return Facts(none, none - 30, none, torch.zeros(1, 4), numbers)
+            return Facts(none, none - 30, none - 30, torch.zeros(1, 4), numbers)
         size_mm = (8 * GRID.voxel_volume_ml * 1000 / (FILLED * math.pi / 6 * self.tumours)) ** (1 / 3)
         numbers[0, :2] = torch.tensor([math.log2(self.tumours), (math.log(size_mm) - SCALES[1][0]) / SCALES[1][1]])
-        return Facts(none, none, none, torch.zeros(1, 4), numbers)
+        return Facts(none, none, none - 30, torch.zeros(1, 4), numbers)
 
 
 class Undecided(Synthesizer):
@@ -129,7 +129,7 @@ def test_segments_of_the_colon_are_joined_where_the_network_leaves_a_gap(monkeyp
     def drawn(net, told, config, drawing):
         classes = np.full(drawing.grid.shape_zyx, fat, np.uint8)
         classes[2:6, 3:7, 1:4], classes[2:6, 3:7, 9:12] = ascending, transverse
-        return classes, np.zeros_like(classes)
+        return DrawnMasks(classes, np.zeros_like(classes), 30.0)
 
     monkeypatch.setattr(masks, "draw_masks", drawn)
     anatomy = masks.GuideGenMasks().draw_text("a man", fine, torch.Generator()).anatomy
