@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from scipy import ndimage
 
@@ -104,6 +105,40 @@ def test_an_organ_that_was_expected_is_drawn_at_no_less_than_a_share_of_it(monke
     draw_masks(Fading(), lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)
     assert 30 < asked[0] < 70
     assert min(asked) >= asked[0] / 1.31
+
+
+class Usual(Undecided):
+    """Expects the usual volume of a prostate, which the text says is enlarged with some chance."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__()
+        self.answers, read = logit, self.conditioner.read
+        self.conditioner.read = lambda ids: self.with_enlarged(read(ids))
+
+    def with_enlarged(self, facts: Facts) -> Facts:
+        facts.enlarged[0, PROSTATE] = self.answers
+        return facts
+
+    def forward(self, anatomy, lesions, t, condition, at=None):
+        scores, none = super().forward(anatomy, lesions, t, condition, at)
+        usual = float(sampling._usual_voxels(CONFIG, GRID)[PROSTATE])
+        scores[:, PROSTATE] = math.log(usual / anatomy[0].numel())
+        return scores, none
+
+
+@pytest.mark.parametrize(("logit", "least", "most"), [(-0.2, 1.4, 2.0), (-3.0, 0.5, 1.2)])
+def test_an_organ_that_may_be_enlarged_is_asked_for_larger_than_usual(monkeypatch, logit, least, most) -> None:
+    asked, weigh = [], sampling.of_volume
+
+    def recording(logits, voxels, before, *, likeliest):
+        asked.append(float(voxels[0, PROSTATE]))
+        return weigh(logits, voxels, before, likeliest=likeliest)
+
+    monkeypatch.setattr(sampling, "of_volume", recording)
+    drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 8, 1.0)
+    draw_masks(Usual(logit), lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)
+    usual = float(sampling._usual_voxels(CONFIG, GRID)[PROSTATE])
+    assert least < asked[0] / usual < most
 
 
 def test_what_is_absent_is_not_drawn_however_likely_it_looks() -> None:
