@@ -132,6 +132,7 @@ class LatentsConfig(_Told):
     autoencoder_sha256: str
     latent_mean: tuple[float, ...]
     latent_sd: tuple[float, ...]
+    sample_steps: int = 16
 
 
 class SlicesConfig(_Told):
