@@ -1,6 +1,6 @@
 """What GuideGen's raw masks have of what was asked, before any quality gate sees them.
 
-    python benchmarks/guidegen_masks.py [--weights FOLDER] [--n 60] [--first 0] [--seed 7] [--steps 32] [--gate]
+    python benchmarks/guidegen_masks.py [--weights FOLDER] [--n 60] [--first 0] [--seed 7] [--steps 32] [--gate] [--absent]
     python benchmarks/guidegen_masks.py --sentences tests/prompts/short_sentences.csv
 
 Draws masks at 6 mm for prompts of the population that ships, tumour sites in turn (`balanced`), with a seed that no
@@ -44,6 +44,8 @@ from prompts.sampling import complete, default_distribution
 from prompts.schema import Prompt
 
 PRESET = preset("tiny")
+_ABSENT_AMONG = 12
+"""More prompts than there are for each that asks for a structure to be absent."""
 
 
 def arrays(masks: Masks, grid: Grid) -> Arrays:
@@ -88,8 +90,11 @@ def passed(model: GuideGenMasks, request: Request, masks: Masks, reasons: Counte
 
 
 def drawn(model: GuideGenMasks, options: argparse.Namespace, reasons: Counter[str]) -> Iterator[dict[str, list[bool]]]:
-    prompts = default_distribution().sample(options.first + options.n, options.seed, "balanced")[options.first :]
-    for number, prompt in enumerate(prompts, options.first):
+    last = options.first + options.n
+    prompts = default_distribution().sample(_ABSENT_AMONG * last if options.absent else last, options.seed, "balanced")
+    if options.absent:
+        prompts = [prompt for prompt in prompts if prompt.absent_organs]
+    for number, prompt in enumerate(prompts[options.first : last], options.first):
         case_id = f"benchmark-{options.seed}-{number}"
         subject = complete(prompt, rng(case_id, "subject"))
         grid = PRESET.grid(subject.study.region)
@@ -130,6 +135,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--steps", type=int, default=None, help="of the sampler; default: those of the weights")
     parser.add_argument("--gate", action="store_true", help="ask the quality gate, too")
+    parser.add_argument("--absent", action="store_true", help="only prompts that ask for a structure to be absent")
     parser.add_argument("--sentences", type=Path, help="table with columns text and organ")
     options = parser.parse_args()
     model = GuideGenMasks(options.weights)
