@@ -35,7 +35,7 @@ from factory.training.facts import TextStage
 from factory.training.loop import item_seed
 from factory.training.pictures import draw_grey
 from factory.training.runs import Trained
-from factory.training.texts import UNTOLD, prompt_of, text_for
+from factory.training.texts import UNTOLD, prompt_of, whole_text_for
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.geometry import Grid
@@ -132,7 +132,7 @@ class LatentsStage(TextStage[LatentsConfig]):
         example = self._latents.cases.load(pair)
         latents = (torch.from_numpy(self._latents.load(pair)) - self._mean) / self._sd
         random = np.random.default_rng(seed)
-        text = text_for(prompt_of(example.record), random)
+        text = whole_text_for(prompt_of(example.record), random)
         anatomy, lesions = (
             padded(torch.from_numpy(labels).long(), self._factor)
             for labels in (self._classes[example.anatomy], example.lesions)

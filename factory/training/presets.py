@@ -90,7 +90,7 @@ PRESETS: Mapping[str, Mapping[str, StagePreset]] = MappingProxyType(
             "tiny": StagePreset(
                 6.0,
                 FeatureGeneratorSize(UNetSize(32, (1, 1), 1, 1), TextSize(32, 1, 2, 96), InjectionSize(8, 1, 2), 16),
-                Recipe(batch=2, part=2, steps=3000, learning_rate=2e-3, ema=0.99, save_every=100, validate_every=2000),
+                Recipe(batch=2, part=2, steps=2500, learning_rate=2e-3, ema=0.99, save_every=100, validate_every=2000),
             ),
             "demo": StagePreset(
                 3.0,

@@ -25,7 +25,7 @@ from factory.training.data import Cases, Example
 from factory.training.facts import TextStage
 from factory.training.loop import item_seed
 from factory.training.pictures import draw_grey
-from factory.training.texts import UNTOLD, prompt_of, text_for
+from factory.training.texts import UNTOLD, prompt_of, whole_text_for
 from prompts.render import render
 
 __all__ = ["SlicesStage"]
@@ -63,7 +63,7 @@ class SlicesStage(TextStage[SlicesConfig]):
 
     def _case(self, example: Example, seed: int) -> _Case:
         random = np.random.default_rng(seed)
-        text = text_for(prompt_of(example.record), random)
+        text = whole_text_for(prompt_of(example.record), random)
         return _Case(example, text, bool(random.random() >= UNTOLD), seed)
 
     def collate(self, examples: Sequence[_Case]) -> list[_Case]:

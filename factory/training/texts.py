@@ -13,13 +13,15 @@ from prompts.paraphrase import paraphrase
 from prompts.render import render
 from prompts.schema import Prompt, Tumour, parse_prompt, tumour_organs
 
-__all__ = ["UNTOLD", "corpus", "prompt_of", "text_for"]
+__all__ = ["UNTOLD", "corpus", "prompt_of", "text_for", "whole_text_for"]
 
 UNTOLD = 0.1
 """Share of texts, and of cases, that are not told, for guidance."""
 
 _CANONICAL, _SHORT, _WHOLE = 0.3, 0.35, 0.5
 """Shares of texts in canonical wording and of short ones, and of prompts told whole."""
+_PLAIN = 0.5
+"""Share of canonical wording among texts that tell a prompt whole."""
 _SAID = 0.5
 """Chance of each field to be told, in the others."""
 _PATIENT = ("age_years", "sex", "race", "height_cm", "weight_kg")
@@ -57,6 +59,15 @@ def text_for(prompt: Prompt, random: np.random.Generator) -> str:
     if form < _SHORT + _CANONICAL:
         return render(prompt)
     return paraphrase(prompt, int(random.integers(2**31)))
+
+
+def whole_text_for(prompt: Prompt, random: np.random.Generator) -> str:
+    """Draw a text that tells all of a prompt, canonical or paraphrased.
+
+    For image stages: a build asks them for complete prompts alone, and what is read of an untold phase is a guess,
+    whose errors would draw the enhancement of told ones towards the mean.
+    """
+    return render(prompt) if random.random() < _PLAIN else paraphrase(prompt, int(random.integers(2**31)))
 
 
 def corpus(prompts: Iterable[Prompt], random: np.random.Generator) -> list[str]:

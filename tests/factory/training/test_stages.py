@@ -28,7 +28,7 @@ from factory.training.masks import judged
 from factory.training.presets import StagePreset
 from factory.training.recipe import Recipe
 from factory.training.short_texts import short_text
-from factory.training.texts import prompt_of, text_for
+from factory.training.texts import prompt_of, text_for, whole_text_for
 from manifests.anatomy import table_hash
 from manifests.errors import InvalidValueError
 from manifests.geometry import Grid
@@ -224,6 +224,16 @@ def test_texts_always_tell_the_organs_of_tumours() -> None:
     assert len(said) > 4
     words = {*lexicon("words")["liver"], *lexicon("diagnosis")["liver"]}
     assert all(any(word in text.lower() for word in words) for text in said)
+
+
+def test_image_stages_are_told_all_of_a_prompt() -> None:
+    asked = {"patient": {"age_years": 47, "sex": "female"}, "study": {"contrast_phase": "native"}}
+    prompt = Prompt.model_validate(asked | {"tumours": [{"organ": "liver", "size_mm": 30, "count": 1}]})
+    rng = np.random.default_rng(0)
+    said = {whole_text_for(prompt, rng).lower() for _ in range(12)}
+    assert len(said) > 4
+    phases = {"native", "unenhanced", "non-enhanced", "non-contrast", "noncontrast", "without", "plain"}
+    assert all("47" in text and any(word in text for word in phases) for text in said), said
 
 
 def test_lessons_have_rare_organs_strange_words_and_several_wordings() -> None:
