@@ -10,7 +10,8 @@ Dials come with the plan (`plans["factory_training"]`).
 
 import math
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch.overrides import TorchFunctionMode
 
 from downstream.trainers.batches import Batches, Case
 from downstream.trainers.folded import FOLD, Folded
@@ -33,15 +35,33 @@ _POWER = 0.9  # of the fall of the learning rate, as in nnU-Net
 _WARM_STEPS = 50  # in which the rate of Muon and Adam rises
 _RARITY = 0.5  # power of a label's rarity that it weighs by
 _HEAVIEST = 30.0
+_THIN = 3  # voxels: volumes with fewer along a side are convolved in single precision
 
 
-def autocast_cpu(device: torch.device) -> AbstractContextManager[Any]:
+class _ThinInFull(TorchFunctionMode):  # type: ignore[misc]
+    """Convolve thin volumes in single precision, whatever autocast says.
+
+    Over volumes of two slices oneDNN's bfloat16 gradient of a kernel of three has, at times, numbers in it that nothing computed, of 1e28
+    and more (torch 2.13, AVX512-BF16; tests/downstream/test_trainer_parts.py). Such volumes cost nothing.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch."""
+        if func is torch.conv3d and min(args[0].shape[2:]) < _THIN:
+            with torch.autocast("cpu", enabled=False):
+                return func(args[0].float(), *args[1:], **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def autocast_cpu(device: torch.device) -> Iterator[None]:
     """Compute in bfloat16 on a CPU that has instructions for it; elsewhere nothing changes."""
     probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     if device.type == "cpu" and any(probe() for probe in probes if probe):
-        bfloat: AbstractContextManager[Any] = torch.autocast("cpu", dtype=torch.bfloat16)
-        return bfloat
-    return nullcontext()
+        with torch.autocast("cpu", dtype=torch.bfloat16), _ThinInFull():
+            yield
+    else:
+        yield
 
 
 class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801  nnU-Net's naming
@@ -154,7 +174,9 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
             output = self.network(images.contiguous(memory_format=torch.channels_last_3d))
         loss = self.loss([one.float() for one in output], self._targets(labels))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        if not (loss.isfinite() and norm.isfinite()):  # the last checkpoint is unharmed
+            raise FloatingPointError(f"step {self.current_epoch + 1}: loss {float(loss)}, gradient {float(norm)}")
         self.optimizer.step()
         return float(loss.detach())
 

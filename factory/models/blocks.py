@@ -23,15 +23,21 @@ class Context:
 
 
 class Conv3d(nn.Conv3d):
-    """A convolution that is as fast for one small volume as for two.
+    """A convolution that is as fast for one small volume as for two, and right for thin ones.
 
+    Over volumes of two slices oneDNN's bfloat16 gradient of a kernel of three has, at times, numbers in it that nothing computed
+    (torch 2.13, AVX512-BF16): thin volumes are convolved in single precision.
     For a batch of one, torch on a CPU takes a loop of its own below some size, two to five times as slow as oneDNN. Where no
     gradient is needed oneDNN is asked outright.
     """
 
     def forward(self, x: Float[Tensor, "b c z y x"]) -> Float[Tensor, "b d zo yo xo"]:
         """Convolve, as `torch.nn.Conv3d`."""
-        plain = x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        cast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if cast and min(x.shape[2:]) < min(self.kernel_size):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        plain = x.dtype == torch.float32 and x.device.type == "cpu" and not cast
         if torch.is_grad_enabled() or not plain or not torch.backends.mkldnn.is_available():
             return super().forward(x)
         shape = self.padding, self.stride, self.dilation, self.groups

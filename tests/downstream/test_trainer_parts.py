@@ -107,3 +107,17 @@ def test_an_image_smaller_than_a_patch_is_continued_by_its_border():
     assert seen[0].shape == (1, 4, 3, 7)
     assert set(seen[0].unique().tolist()) == set(range(24)), "no value that the image has not"
     torch.testing.assert_close(seen[0][0, 0, :, 1:5], image[0, 0])
+
+
+def test_thin_volumes_are_convolved_in_single_precision(monkeypatch):
+    trainers = pytest.importorskip("downstream.trainers.nnUNetTrainerTransfer")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    layer = torch.nn.Conv3d(192, 192, 3, padding=1)
+    for _ in range(8):
+        _ = torch.full((192 * 192 * 27 // 2,), 1e30)  # what memory may hold that is used next
+        with trainers.autocast_cpu(torch.device("cpu")):
+            thin, thick = layer(torch.ones(2, 192, 2, 2, 16)), layer(torch.ones(1, 192, 3, 3, 3))
+        assert (thin.dtype, thick.dtype) == (torch.float32, torch.bfloat16)
+        thin.square().mean().backward()
+        assert float(layer.weight.grad.abs().max()) < 1e3
+        layer.weight.grad = None
