@@ -174,11 +174,13 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
             output = self.network(images.contiguous(memory_format=torch.channels_last_3d))
         loss = self.loss([one.float() for one in output], self._targets(labels))
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
-        if not (loss.isfinite() and norm.isfinite()):  # the last checkpoint is unharmed
-            raise FloatingPointError(f"step {self.current_epoch + 1}: loss {float(loss)}, gradient {float(norm)}")
+        norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP))
+        if not (
+            math.isfinite(found := float(loss.detach())) and math.isfinite(norm)
+        ):  # the last checkpoint is unharmed
+            raise FloatingPointError(f"step {self.current_epoch + 1}: loss {found}, gradient {norm}")
         self.optimizer.step()
-        return float(loss.detach())
+        return found
 
     def _targets(self, labels: torch.Tensor) -> list[torch.Tensor]:
         """Labels at each resolution of the deep supervision."""

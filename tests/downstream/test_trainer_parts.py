@@ -1,5 +1,7 @@
 """Parts of the fast trainer: folding loses nothing, Muon's step is orthogonal and learns, rare labels weigh more."""
 
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -121,3 +123,20 @@ def test_thin_volumes_are_convolved_in_single_precision(monkeypatch):
         thin.square().mean().backward()
         assert float(layer.weight.grad.abs().max()) < 1e3
         layer.weight.grad = None
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_weights_unharmed():
+    trainers = pytest.importorskip("downstream.trainers.nnUNetTrainerTransfer")
+    network = torch.nn.Conv3d(1, 1, 1)
+    before = network.weight.detach().clone()
+    trainer = SimpleNamespace(
+        device=torch.device("cpu"),
+        network=torch.nn.Sequential(network),
+        optimizer=torch.optim.SGD(network.parameters(), 1.0),
+        loss=lambda outputs, _: outputs[0].sum() * float("nan"),
+        current_epoch=6,
+        _targets=lambda labels: [labels],
+    )
+    with pytest.raises(FloatingPointError, match="step 7: loss nan"):
+        trainers.nnUNetTrainerTransfer._step(trainer, torch.ones(1, 1, 4, 4, 4), torch.ones(1, 1, 4, 4, 4))
+    assert torch.equal(network.weight, before)

@@ -341,3 +341,10 @@ def test_coordinates_are_millimetres_from_the_centre() -> None:
     places = view.coordinates((6, 4, 4))  # two slices of padding
     assert places[0, 0, :4, 0, 0].tolist() == pytest.approx([-15 / 200, -5 / 200, 5 / 200, 15 / 200])
     assert places[0, 1, :, 0, 0].tolist() == pytest.approx([-0.75, -0.25, 0.25, 0.75, 1.25, 1.75])
+
+
+def test_thin_volumes_are_convolved_in_single_precision_under_autocast() -> None:
+    layer = Conv3d(2, 3, 3, padding=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        thin, thick = layer(torch.ones(1, 2, 2, 4, 4)), layer(torch.ones(1, 2, 3, 4, 4))
+    assert (thin.dtype, thick.dtype) == (torch.float32, torch.bfloat16)
