@@ -93,14 +93,21 @@ class Fading(Undecided):
         return scores, none
 
 
-def test_an_organ_that_was_expected_is_drawn_at_no_less_than_a_share_of_it(monkeypatch) -> None:
-    asked, weigh = [], sampling.of_volume
+@pytest.fixture
+def asked(monkeypatch) -> list[float]:
+    """Voxels of a prostate that were asked for, step by step."""
+    found: list[float] = []
+    weigh = sampling.of_volume
 
     def recording(logits, voxels, before, *, likeliest):
-        asked.append(float(voxels[0, PROSTATE]))
+        found.append(float(voxels[0, PROSTATE]))
         return weigh(logits, voxels, before, likeliest=likeliest)
 
     monkeypatch.setattr(sampling, "of_volume", recording)
+    return found
+
+
+def test_an_organ_that_was_expected_is_drawn_at_no_less_than_a_share_of_it(asked) -> None:
     drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 32, 1.0)
     draw_masks(Fading(), lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)
     assert 30 < asked[0] < 70
@@ -127,14 +134,7 @@ class Usual(Undecided):
 
 
 @pytest.mark.parametrize(("logit", "least", "most"), [(-0.2, 1.4, 2.0), (-3.0, 0.5, 1.2)])
-def test_an_organ_that_may_be_enlarged_is_asked_for_larger_than_usual(monkeypatch, logit, least, most) -> None:
-    asked, weigh = [], sampling.of_volume
-
-    def recording(logits, voxels, before, *, likeliest):
-        asked.append(float(voxels[0, PROSTATE]))
-        return weigh(logits, voxels, before, likeliest=likeliest)
-
-    monkeypatch.setattr(sampling, "of_volume", recording)
+def test_an_organ_that_may_be_enlarged_is_asked_for_larger_than_usual(asked, logit, least, most) -> None:
     drawing = Drawing("a man", GRID, [torch.Generator().manual_seed(0)], 8, 1.0)
     draw_masks(Usual(logit), lambda texts: torch.zeros(1, 4, dtype=torch.long), CONFIG, drawing)
     usual = float(sampling._usual_voxels(CONFIG, GRID)[PROSTATE])
