@@ -8,7 +8,7 @@ chain of points of the free space, ordered so that neighbours follow each other.
 import math
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy.ndimage import distance_transform_edt
 
 from factory.engines.phantom.body import Torso
@@ -40,6 +40,7 @@ _KEPT = (*_SOLID, "superior_mesenteric_artery", "superior_mesenteric_vein", "uri
          "iliac_artery_right", "iliac_vena_left", "iliac_vena_right", "hip_left", "hip_right", "sacrum")  # fmt: skip
 _STEP_MM = 4.0
 _CALIBRE_MM = 13.0
+_MESENTERY_FORM = (1.25, 0.9, 1.45)
 
 
 # how far each trait moves the points of a segment along one axis (0 x, 1 y, 2 z), in mm
@@ -178,11 +179,20 @@ def _free_points(canvas: Canvas) -> Float64[np.ndarray, "n 3"]:
     points = points + build.jitter[order, :3].clip(-2, 2) * 4.5
     index = np.rint((points - canvas.grid.origin_mm_xyz)[:, ::-1] / canvas.grid.spacing_mm_zyx).astype(int)
     index = np.clip(index, 0, np.array(canvas.grid.shape_zyx) - 1)
-    points = points[room[tuple(index.T)] > 9.0]
+    points = points[(room[tuple(index.T)] > 9.0) & ~_in_mesentery(space, points)]
     length = build.volumes_ml["small_bowel"] * 1000 / (np.pi * (_CALIBRE_MM * build.scale) ** 2)
     centre = space.place(np.array([(14.0, -60, -108)]))[0]
     near = np.argsort(np.linalg.norm((points - centre) * (0.8, 0.7, 0.62), axis=1), kind="stable")
     return np.asarray(points[np.sort(near[: max(12, int(length / (1.12 * pitch)))])], np.float64)
+
+
+def _in_mesentery(space: Space, points: Float64[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+    """Which points lie in the fat around the mesenteric root, where no coils are; the heavier a body, the more of it."""
+    build = space.build
+    radius = 24.0 + 9.0 * build.variants.trait("mesentery") + 1.4 * (build.person.bmi - 26.0)
+    root = space.place(np.array([(2.0, -50, -110)]))
+    apart = np.linalg.norm((points - root) / _MESENTERY_FORM, axis=1)
+    return np.asarray(apart < build.scale * float(np.clip(radius, 0.0, 58.0)))
 
 
 def _chain(points: Float64[np.ndarray, "n 3"], start: Float64[np.ndarray, " 3"]) -> list[int]:

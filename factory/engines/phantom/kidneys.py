@@ -15,6 +15,8 @@ __all__ = ["SIDES", "hilum_mm", "paint_kidney"]
 
 Volume = Float32[np.ndarray, "z y x"]
 SIDES = (("left", 1.0), ("right", -1.0))
+_SINUS_MM, _SINUS = (22.5, 9.0, 25.0), (0.7, 1.3)
+"""Half axes in mm of the sinus around the hilum, which is no part of the organ, and the bounds of its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,16 @@ def paint_kidney(canvas: Canvas, side: str, sign: Number) -> None:
     """Paint a bean: upper pole towards spine and back, sinus open to the front and midline."""
     build = canvas.space.build
     variants, place = build.variants, _place(build, side, sign)
-    sinus = 1 + 0.16 * variants.trait(f"sinus_{side}") + 0.006 * (build.age_years - 55)
+    sinus = float(np.clip(1 + 0.16 * variants.trait(f"sinus_{side}") + 0.006 * (build.age_years - 55), *_SINUS))
     hilum = tuple(hilum_mm(build, side, sign))
+    opening = (sinus * _SINUS_MM[0], sinus * _SINUS_MM[1], sinus * _SINUS_MM[2])
     rough = 0.8 * math.exp(0.5 * variants.trait("lobulation"))
     joined = "horseshoe_kidney" in variants.present
 
     def shape(box: Box) -> Volume:
         xyz = bent(box.xyz, place.centre, variants.wave(f"kidney_{side}"), 3.0 * variants.widen, 85)
         bean = ellipsoid(xyz, place.centre, place.axes, place.frame)
-        bean = smooth_max(bean, -ellipsoid(xyz, hilum, (19 * sinus, 9.5 * sinus, 25 * sinus), place.frame), 6.0)
+        bean = smooth_max(bean, -ellipsoid(xyz, hilum, opening, place.frame), 6.0)
         if joined:  # the isthmus crosses in front of the great vessels
             bean = smooth_min(bean, capsule(xyz, ((sign * 34, -16, -104), (sign * 1, -47, -112)), 11.0), 12.0)
             bean = np.maximum(bean, -sign * xyz[0] - 10)

@@ -62,7 +62,7 @@ def _paint_vertebra(canvas: Canvas, level: str, below: float, above: float) -> N
     z = VERTEBRA_Z_MM[level]
     reach = np.array([30.0, 34.0, 24.0])
     centre, up, back = _frame(z)
-    gap = 2.6 if level[0] != "L" else 4.2
+    gap = 2.6 if level[0] != "L" else 4.8
     over = (*SOFT, "intervertebral_discs")
 
     def shape(box: Box) -> Volume:

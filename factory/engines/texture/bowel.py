@@ -19,6 +19,11 @@ __all__ = ["paint_bladder", "paint_bowel"]
 _GAS_HU = -970.0
 _WALL_MM = 2.5
 _POOL_MM = 18.0
+_STOMACH_ML, _STOMACH_WALL_MM, _FOLD = (70.0, 380.0), (7.0, 3.0), 0.4
+"""Volume and wall of an empty and of a full stomach, and how much of its wall is folds; chosen."""
+_SHUT_MM = 45.0
+_FRONT = 1.6
+"""How much more gas lies in the foremost than in the rearmost loops of a colon, in the units of `_levels`; chosen."""
 _COLON = ("colon",)
 _SMALL = ("small_bowel", "duodenum")
 
@@ -64,25 +69,32 @@ def paint_bowel(scene: Scene) -> None:
     stomach = scene.region("stomach", margin_mm=6.0)
     if stomach is not None:
         content = _stomach(scene, stomach, meal, rng)
-        _fill(scene, stomach, content, _single_level(stomach, rng.uniform(0.03, 0.55)))
+        bubble = _single_level(stomach, rng.uniform(0.03, 0.55))
+        _fill(scene, stomach, content, bubble, _stomach_lumen(scene, stomach, rng))
     small = scene.region(*_SMALL, margin_mm=6.0)
     if small is not None:
         look = (meal.fluid_hu(2, rng.uniform(8.0, 34.0)), 9.0 if meal.oral_hu is None else 22.0)
         gas = (rng.uniform(-3.0, -1.2), rng.uniform(0.2, 0.55))
-        _fill(scene, small, _mixed(scene, small, rng, look), _levels(scene, small, rng, gas))
+        open_ = _thin_lumen(scene, small) * (1 - 0.9 * _shut(scene, small, rng))
+        _fill(scene, small, _mixed(scene, small, rng, look), _levels(scene, small, rng, gas), open_)
     colon = scene.region(*_COLON, margin_mm=6.0)
     if colon is not None:
         content = _colon(scene, colon, meal, rng)
-        gas = (rng.uniform(0.3, 1.2), 0.95) if meal.colon == "gas" else (rng.uniform(-1.9, -0.4), 0.7)
-        _fill(scene, colon, content, _levels(scene, colon, rng, gas))
+        gas = (rng.uniform(0.3, 1.2), 0.95) if meal.colon == "gas" else (rng.uniform(-1.9, -0.4), 0.9)
+        _fill(scene, colon, content, _levels(scene, colon, rng, gas, _FRONT), _thin_lumen(scene, colon))
     gullet = scene.region("esophagus", margin_mm=6.0)
     if gullet is not None:
         gas = (rng.uniform(-2.5, -0.8), 0.6)
-        _fill(scene, gullet, _mixed(scene, gullet, rng, (30.0, 6.0)), _levels(scene, gullet, rng, gas))
+        content = _mixed(scene, gullet, rng, (30.0, 6.0))
+        _fill(scene, gullet, content, _levels(scene, gullet, rng, gas), _thin_lumen(scene, gullet))
 
 
 def _fill(
-    scene: Scene, region: Region, content: Float32[np.ndarray, "z y x"], gas: Float32[np.ndarray, "z y x"]
+    scene: Scene,
+    region: Region,
+    content: Float32[np.ndarray, "z y x"],
+    gas: Float32[np.ndarray, "z y x"],
+    lumen: Float32[np.ndarray, "z y x"],
 ) -> None:
     """Replace the lumen by its content and gas; the wall keeps the base value of the structure.
 
@@ -91,14 +103,33 @@ def _fill(
         region: the organ.
         content: HU of what is not gas.
         gas: share of each voxel that is gas.
+        lumen: share of each voxel that is no wall.
     """
-    spacing = scene.grid.spacing_mm_zyx
-    lumen = smoothstep(
-        depth_mm(region.mask, spacing, max(_WALL_MM, scene.voxel_mm)), 0.15 * scene.voxel_mm, 0.75 * scene.voxel_mm
-    )
     inside = content + gas * (np.float32(_GAS_HU) - content)
     hu = scene.hu[region.box]
     hu[region.mask] += (lumen * (inside - hu))[region.mask]
+
+
+def _thin_lumen(scene: Scene, region: Region) -> Float32[np.ndarray, "z y x"]:
+    """The lumen of an organ whose wall is thinner than a voxel."""
+    depth = depth_mm(region.mask, scene.grid.spacing_mm_zyx, max(_WALL_MM, scene.voxel_mm))
+    return smoothstep(depth, 0.15 * scene.voxel_mm, 0.75 * scene.voxel_mm)
+
+
+def _stomach_lumen(scene: Scene, region: Region, rng: np.random.Generator) -> Float32[np.ndarray, "z y x"]:
+    """The lumen of a stomach: the emptier it is, the thicker is its wall, in folds."""
+    spacing, voxel = scene.grid.spacing_mm_zyx, scene.voxel_mm
+    volume_ml = float(region.mask.sum()) * scene.grid.voxel_volume_ml
+    wall = float(np.interp(volume_ml, _STOMACH_ML, _STOMACH_WALL_MM)) * rng.uniform(0.7, 1.3)
+    depth = depth_mm(region.mask, spacing, wall + voxel)
+    folds = np.float32(_FOLD * wall) * smooth_field(region.mask.shape, spacing, 7.0, rng)
+    return smoothstep(depth - folds, wall - 0.4 * voxel, wall + 0.4 * voxel)
+
+
+def _shut(scene: Scene, region: Region, rng: np.random.Generator) -> Float32[np.ndarray, "z y x"]:
+    """Where loops are collapsed, so that wall lies on wall; from hardly any to most of them."""
+    start = rng.uniform(-0.4, 1.6)
+    return smoothstep(smooth_field(region.mask.shape, scene.grid.spacing_mm_zyx, _SHUT_MM, rng), start, start + 0.5)
 
 
 def _mixed(
@@ -125,9 +156,11 @@ def _colon(scene: Scene, region: Region, meal: _Meal, rng: np.random.Generator) 
     """Fluid, or mottled stool: soft matter with pockets of gas, denser where it is tagged or dry."""
     spacing, shape = scene.grid.spacing_mm_zyx, region.mask.shape
     if meal.colon == "fluid":
-        return _mixed(scene, region, rng, (meal.fluid_hu(3, rng.uniform(4.0, 30.0)), 8.0))
-    coarse, fine = (smooth_field(shape, spacing, scale, rng) for scale in (22.0, 4.5))
+        return _mixed(scene, region, rng, (meal.fluid_hu(3, rng.uniform(4.0, 45.0)), 8.0))
+    coarse, fine, along = (smooth_field(shape, spacing, scale, rng) for scale in (22.0, 4.5, 60.0))
     bubbles = smoothstep(fine + 0.5 * coarse, rng.uniform(0.3, 1.1), 2.1)
+    start = rng.uniform(-1.8, 0.6)  # some stretches hold even matter, more of them in some patients
+    bubbles *= smoothstep(along, start, start + 0.8)
     mean = rng.uniform(180, 450) if meal.colon == "tagged" else rng.uniform(22, 62)
     mean = max(mean, meal.fluid_hu(3, mean)) * (1 + 0.25 * np.clip(coarse, -1, 1))
     content: Float32[np.ndarray, "z y x"] = mean.astype(np.float32) + 14 * fine - 560 * bubbles
@@ -144,9 +177,11 @@ def _single_level(region: Region, share: float) -> Float32[np.ndarray, "z y x"]:
 
 
 def _levels(
-    scene: Scene, region: Region, rng: np.random.Generator, gassy: tuple[float, float]
+    scene: Scene, region: Region, rng: np.random.Generator, gassy: tuple[float, float], front: float = 0.0
 ) -> Float32[np.ndarray, "z y x"]:
     """A level in each pool of each axial slice; `gassy` sets how much gas there is and its largest share.
+
+    Gas rises: loops at the front get more of it than those at the back, by `front` from end to end.
 
     A pool spans several slices: levels are averaged over those above and below, voxel by voxel
     where the organ is, so that a level runs on through the slices instead of stepping.
@@ -160,7 +195,8 @@ def _levels(
     tops = np.array([box[1].start for box in boxes], np.float32)
     stops = np.array([box[1].stop for box in boxes], np.float32)
     centres = tuple(np.array([(box[axis].start + box[axis].stop) // 2 for box in boxes], int) for axis in range(3))
-    share = np.clip(0.5 + 0.55 * (field[centres] * 1.3 + mean), 0, most)
+    rise = front * (0.5 - centres[1] / region.mask.shape[1])
+    share = np.clip(0.5 + 0.55 * (field[centres] * 1.3 + mean + rise), 0, most)
     levels: np.ndarray = np.concatenate([[0], tops + share * (stops - tops)]).astype(np.float32)[labels]
     size = 2 * max(round(_POOL_MM / 2 / scene.grid.spacing_mm_zyx[0]), 1) + 1
     weight = region.mask.astype(np.float32)

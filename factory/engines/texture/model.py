@@ -19,7 +19,7 @@ from factory.engines.texture.scanner import acquire
 from factory.engines.texture.scene import Scene
 from factory.engines.texture.subject import Subject
 from factory.engines.texture.tissues import paint_fat, paint_grain, paint_muscle, paint_skin
-from factory.engines.texture.vessels import paint_liver_vessels, paint_lungs
+from factory.engines.texture.vessels import paint_liver_vessels, paint_lungs, paint_mesentery
 
 __all__ = ["Texture"]
 
@@ -31,6 +31,7 @@ _PAINTERS = (
     paint_bones,
     paint_lungs,
     paint_liver_vessels,
+    paint_mesentery,
     paint_kidneys,
     paint_spleen,
     paint_heart,
@@ -50,7 +51,7 @@ class Texture(ImageModel):
     Works on the masks of any mask model: it reads anatomy, lesions and their records alone.
     """
 
-    identity: Mapping[str, str] = MappingProxyType({"name": "texture", "version": "3"})
+    identity: Mapping[str, str] = MappingProxyType({"name": "texture", "version": "4"})
 
     def render(self, request: Request, masks: Masks) -> Int16[np.ndarray, "z y x"]:
         """Render the CT in HU on the request's grid; deterministic in its arguments.

@@ -14,8 +14,11 @@ _CORTEX_HU = (35.0, 55.0, 10.0, 2.0, 4.0)
 _MEDULLA_HU = (-40.0, -65.0, -18.0, 0.0, 2.0)
 """Cortex and medulla relative to the whole kidney by seconds after injection (corticomedullary to excretory)."""
 
-_OUTSHINE = 0.05
-"""What parenchyma has above the mean of a kidney, whose sinus and fat lower it, as a share."""
+_PELVIS_HU = 8.0
+"""Urine in the renal pelvis before any contrast comes there."""
+
+_HILUM_MM = (9.0, 6.0)
+"""A gap in a kidney of less than twice the first belongs to its sinus, down to the second below its lips."""
 
 _BANDS_END_S = 60.0
 _EXCRETION_S = 140.0
@@ -36,7 +39,7 @@ _CAVITIES = (
 def paint_kidneys(scene: Scene) -> None:
     """Separate cortex, pyramids and sinus; the mean of each kidney stays."""
     for side in ("left", "right"):
-        region = scene.region(f"kidney_{side}", margin_mm=9.0)
+        region = scene.region(f"kidney_{side}", margin_mm=15.0)
         if region is not None:
             _paint_kidney(scene, region, side)
 
@@ -50,16 +53,23 @@ def _paint_kidney(scene: Scene, region: Region, side: str) -> None:
     pattern = cortex_hu + medulla * (medulla_hu - cortex_hu)
     values = scene.hu[region.box] + pattern
     mean = scene.base[structure(f"kidney_{side}").id]
-    sinus = _sinus(region, side, depth)
-    values += mean - np.average(values[region.mask], weights=1.001 - sinus[region.mask]) + np.float32(_OUTSHINE * mean)
-    fat = np.float32(-70 if scene.subject.age_years > 30 else -30)
-    values += sinus * (fat - values) * (0.55 + 0.25 * np.clip(pyramids, -1, 1))
-    excreted = float(np.clip((scene.look.after_s - _EXCRETION_S) / 60, 0, 1))
-    if excreted > 0:
-        pelvis = smoothstep(pyramids, 0.4, 1.0) * sinus * np.float32(excreted)
-        values += pelvis * (np.float32(rng.uniform(250, 900)) - values)
+    values += mean - values[region.mask].mean()
     hu = scene.hu[region.box]
     hu[region.mask] = values[region.mask]
+    _paint_pelvis(scene, region, pyramids, float(rng.uniform(250, 900)))
+
+
+def _paint_pelvis(scene: Scene, region: Region, where: Float32[np.ndarray, "z y x"], excreted_hu: float) -> None:
+    """Lay calyces and pelvis into the fat of the sinus, which no mask holds; late they fill with contrast."""
+    reach, lips = _HILUM_MM
+    spacing = scene.grid.spacing_mm_zyx
+    near = depth_mm(region.mask, spacing, reach) > -lips
+    fat = scene.anatomy[region.box] == structure("visceral_fat").id
+    sinus = fat & (depth_mm(near, spacing, reach) > lips)
+    excreted = float(np.clip((scene.look.after_s - _EXCRETION_S) / 60, 0, 1))
+    urine = np.float32(_PELVIS_HU + excreted * excreted_hu)
+    hu = scene.hu[region.box]
+    hu[sinus] += (smoothstep(where, -0.1, 0.6) * (urine - hu))[sinus]
 
 
 def _kidney_hu(scene: Scene) -> tuple[float, float]:
@@ -69,15 +79,6 @@ def _kidney_hu(scene: Scene) -> tuple[float, float]:
     when = np.log(scene.look.after_s)
     cortex, medulla = (float(np.interp(when, np.log(_KIDNEY_S), table)) for table in (_CORTEX_HU, _MEDULLA_HU))
     return scene.look.dose * cortex, scene.look.dose * medulla
-
-
-def _sinus(region: Region, side: str, depth: Float32[np.ndarray, "z y x"]) -> Float32[np.ndarray, "z y x"]:
-    """Share of renal sinus: deep, and shifted towards the hilum, which faces medially."""
-    z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in region.mask.shape)
-    medial = -0.3 if side == "left" else 0.3
-    radius = np.sqrt((z / 0.40)[:, None, None] ** 2 + (y / 0.24)[None, :, None] ** 2 + ((x - medial) / 0.30) ** 2)
-    share: Float32[np.ndarray, "z y x"] = (1 - smoothstep(radius, 0.6, 1.2)) * smoothstep(depth, 2.0, 6.0)
-    return share
 
 
 def paint_heart(scene: Scene) -> None:

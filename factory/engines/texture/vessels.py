@@ -1,16 +1,18 @@
-"""Vessels inside lungs and liver."""
+"""Vessels inside lungs and liver, and in the fat between the coils of the small bowel."""
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from factory.engines.texture.fields import depth_mm
 from factory.engines.texture.scene import Region, Scene
 from factory.engines.texture.trees import Habit, Tree, companion, grow, rasterise
 from manifests.anatomy import structure, structures
 
-__all__ = ["paint_liver_vessels", "paint_lungs"]
+__all__ = ["paint_liver_vessels", "paint_lungs", "paint_mesentery"]
 
 _FISSURE_HU = 140.0
 _GRAVITY_HU_PER_MM = 0.35
+_MESENTERY_HABIT, _MESENTERY_MM = Habit((12, 60, 220), twig_mm=0.8, trunk_mm=3.2), 24.0
 _LIVER_HABIT = Habit((8, 40, 170), twig_mm=1.1, trunk_mm=6.0)
 
 
@@ -76,6 +78,25 @@ def paint_liver_vessels(scene: Scene) -> None:
         share = rasterise(tree, region.mask.shape, spacing) * np.float32(strength)
         blood = scene.base[structure(name).id]
         hu[region.mask] += (share * (blood - hu))[region.mask]
+
+
+def paint_mesentery(scene: Scene) -> None:
+    """Spread the branches of the superior mesenteric vein through the fat around the small bowel."""
+    bowel, vein = scene.region("small_bowel"), scene.region("superior_mesenteric_vein")
+    if bowel is None or vein is None:
+        return
+    spacing = np.asarray(scene.grid.spacing_mm_zyx)
+    fat = scene.anatomy[bowel.box] == structure("visceral_fat").id
+    near = fat & (depth_mm(bowel.mask, scene.grid.spacing_mm_zyx, _MESENTERY_MM) > -0.85 * _MESENTERY_MM)
+    if not near.any():
+        return
+    points = np.argwhere(vein.mask) * spacing + _corner(vein, spacing)
+    stem = points[points[:, 0] <= np.quantile(points[:, 0], 0.5)].mean(axis=0) - _corner(bowel, spacing)
+    tree = grow(near, scene.grid.spacing_mm_zyx, stem, _MESENTERY_HABIT, scene.rng("mesentery"))
+    share = rasterise(tree, near.shape, scene.grid.spacing_mm_zyx)
+    blood = np.float32(scene.base[structure("superior_mesenteric_vein").id])
+    hu = scene.hu[bowel.box]
+    hu[fat] += (share * (blood - hu))[fat]
 
 
 def _entry_mm(scene: Scene, region: Region, name: str) -> Float64[np.ndarray, "3"]:

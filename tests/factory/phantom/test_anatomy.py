@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from factory.config import preset
 from factory.engines.phantom import SCATTERED
+from factory.engines.phantom.space import Space
 from manifests.anatomy import by_id, structures
 
 COLON = ("colon_ascending", "colon_transverse", "colon_descending", "colon_sigmoid", "rectum")
 NOT_DRAWN = {"colon", "kidney_cyst_left", "kidney_cyst_right", "brain", "skull", "uterus", "prostate", "thyroid_gland",
              "pleural_effusion_left", "pleural_effusion_right", "ascites", "liver_cyst"}  # fmt: skip
+GRID = preset("tiny").grid()
 NEVER_IN_A_TORSO = {f"vertebrae_C{n}" for n in range(1, 8)}
 SPINE = [f"vertebrae_T{n}" for n in range(1, 13)] + [f"vertebrae_L{n}" for n in range(1, 6)] + ["sacrum"]
 
@@ -119,3 +122,13 @@ def test_no_organ_or_vessel_touches_the_air(person):
 def test_drawn_volumes_are_painted(person):
     for name in ("liver", "spleen", "kidney_left", "kidney_right", "heart", "stomach", "pancreas"):
         assert person.volume_ml(name) == pytest.approx(person.build.volumes_ml[name], rel=0.3), name
+
+
+def test_the_mesentery_of_the_heavy_holds_no_coils(body):
+    shares = []
+    for weight in (60, 118):
+        person = body(3, weight=weight)
+        coils = np.argwhere(person.mask("small_bowel"))[:, ::-1] * GRID.spacing_mm_zyx[0] + GRID.origin_mm_xyz
+        root = Space(person.build).place(np.array([(2.0, -50, -110)]))[0]
+        shares.append((np.linalg.norm((coils - root) / (1.25, 0.9, 1.45), axis=1) < 26).mean())
+    assert shares[1] < 0.5 * shares[0]
