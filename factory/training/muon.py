@@ -25,14 +25,23 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(matrix: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
-    """Bring the singular values of a matrix near 1 (0.7 to 1.2); a matrix of zeros stays one."""
+    """Bring the singular values of a matrix near 1 (0.7 to 1.2); a matrix of zeros stays one.
+
+    Each step multiplies by a polynomial of the square of what it is given, which is small beside the matrix, so the
+    polynomials are multiplied first and meet the matrix once: two products of its size instead of ten.
+    """
     a, b, c = _QUINTIC
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = wide / (wide.norm() + 1e-7)
+    wide = wide / (wide.norm() + 1e-7)
+    square = wide @ wide.T
+    whole = torch.eye(len(square), dtype=square.dtype, device=square.device)
     for _ in range(5):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return x if wide is matrix else x.T
+        factor = b * square + c * square @ square
+        factor.diagonal().add_(a)
+        whole = factor @ whole
+        square = factor @ square @ factor  # all are polynomials of the first square, so they commute
+    wide = whole @ wide
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
 
 
 class Muon(torch.optim.Optimizer):
@@ -66,9 +75,10 @@ class Muon(torch.optim.Optimizer):
 def _move_kernel(one: Tensor, state: dict[str, Any], lr: float, decay: float) -> None:
     momentum = state.setdefault("momentum", torch.zeros_like(one)).lerp_(one.grad, 1 - _MOMENTUM)
     nesterov = one.grad.lerp(momentum, _MOMENTUM)
-    matrix = orthogonal(nesterov.reshape(len(one), -1))
+    last = nesterov.movedim(1, -1)  # as kernels lie in memory that are channels last, so nothing is copied
+    matrix = orthogonal(last.reshape(len(one), -1))
     rate = _KERNEL_RATE * lr * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-    one.mul_(1 - _KERNEL_RATE * lr * decay).add_(matrix.reshape(one.shape), alpha=-rate)
+    one.mul_(1 - _KERNEL_RATE * lr * decay).add_(matrix.reshape(last.shape).movedim(-1, 1), alpha=-rate)
 
 
 def _move_other(one: Tensor, state: dict[str, Any], lr: float, decay: float) -> None:
