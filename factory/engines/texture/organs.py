@@ -37,7 +37,7 @@ _CAVITIES = (
 
 
 def paint_kidneys(scene: Scene) -> None:
-    """Separate cortex, pyramids and sinus; the mean of each kidney stays."""
+    """Separate cortex and pyramids, the mean of each kidney stays; fill the pelvis in its sinus."""
     for side in ("left", "right"):
         region = scene.region(f"kidney_{side}", margin_mm=15.0)
         if region is not None:

@@ -69,8 +69,9 @@ def test_some_bowels_are_collapsed_and_some_are_open() -> None:
     part = ball((70, 100, 140), (40, 60, 90))
     inner = ndimage.binary_erosion(part, iterations=3)
     means = [np.median(render(abdomen(("small_bowel", part)), f"c{n}", "portal_venous")[inner]) for n in range(10)]
-    # wall has 68 HU, fluid at most 34 where there is no oral contrast
-    assert max(means) - min(means) > 20
+    # wall has 68 HU; fluid at most 34, or at least 90 with oral contrast
+    assert any(50 < mean < 86 for mean in means)
+    assert any(mean < 42 for mean in means)
 
 
 def test_the_renal_pelvis_lies_in_the_sinus_and_fills_late(mean_of: Callable[..., float]) -> None:
