@@ -54,7 +54,7 @@ def test_an_empty_stomach_is_mostly_wall(mean_of: Callable[..., float]) -> None:
         shell = ndimage.binary_erosion(part) & ~inner
         means.append(mean_of(abdomen(("stomach", part)), shell, "portal_venous"))
     # enhancing wall two voxels deep where it is empty, fluid and gas there where it is full
-    assert means[0] > means[1] + 15
+    assert means[0] > means[1] + 150  # 84 apart if both had the same wall, by these cases
 
 
 def test_gas_lies_in_the_front_of_the_colon() -> None:
@@ -62,7 +62,7 @@ def test_gas_lies_in_the_front_of_the_colon() -> None:
     masks = abdomen(("colon_transverse", front | back))
     gas = [[(render(masks, f"c{n}")[part] < -600).mean() for part in (front, back)] for n in range(12)]
     shares = np.mean(gas, axis=0)
-    assert shares[0] > shares[1] + 0.1
+    assert shares[0] > shares[1] + 0.25  # 0.13 apart if gas went anywhere, by these cases
 
 
 def test_some_bowels_are_collapsed_and_some_are_open() -> None:
