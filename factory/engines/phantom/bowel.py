@@ -61,6 +61,10 @@ _MOVES = (
 )
 
 
+# how far its left half lies higher and further in front, in mm, where it has risen before the stomach
+_RAISED = np.array([(0, 0), (0, 0), (0, 6), (-2, 24), (-10, 52), (-20, 66), (-18, 48), (-8, 22)])
+
+
 def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int]]:
     """World control points of the whole colon, and how many belong to each segment."""
     build = space.build
@@ -78,6 +82,8 @@ def _colon_rows(space: Space) -> tuple[Float64[np.ndarray, "n 4"], dict[str, int
                 part[:, axis] += build.variants.trait(trait) * np.array(weights)
         if name == "colon_transverse":
             part[:, 2] -= weight[:, 0] * (8 * loop + 16 * max(loop, 0.0) + 8)
+            if "raised_transverse_colon" in build.variants.present:
+                part[:, 1:3] += _RAISED
         if name == "colon_sigmoid":
             part[:, 2] += weight[:, 0] * 14 * bend
             part[:, 0] -= weight[:, 0] * 12 * bend

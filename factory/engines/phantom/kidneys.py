@@ -15,7 +15,7 @@ __all__ = ["SIDES", "hilum_mm", "paint_kidney"]
 
 Volume = Float32[np.ndarray, "z y x"]
 SIDES = (("left", 1.0), ("right", -1.0))
-_SINUS_MM, _SINUS = (22.5, 9.0, 25.0), (0.7, 1.3)
+_SINUS_MM, _SINUS = (25.0, 10.5, 27.0), (0.7, 1.3)
 """Half axes in mm of the sinus around the hilum, which is no part of the organ, and the bounds of its size."""
 
 

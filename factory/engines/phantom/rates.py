@@ -78,6 +78,7 @@ RATES: Mapping[str, Rate] = {
     "accessory_spleen": Rate(_always(0.13), ("spleen",)),
     "distended_stomach": Rate(_always(0.10), ("stomach",), (), {"stomach": (1.6, 2.2)}),
     "collapsed_stomach": Rate(_always(0.25), ("stomach",), (), {"stomach": (0.2, 0.5)}),
+    "raised_transverse_colon": Rate(_always(0.15), ("stomach", "colon_transverse")),
     "full_bladder": Rate(_always(0.10), ("urinary_bladder",), (), {"urinary_bladder": (1.7, 2.6)}),
     "empty_bladder": Rate(_always(0.12), ("urinary_bladder",), (), {"urinary_bladder": (0.12, 0.4)}),
     "contracted_gallbladder": Rate(_always(0.08), ("gallbladder",), (), {"gallbladder": (0.2, 0.45)}),

@@ -38,7 +38,7 @@ _OBSTRUCTED_FROM_MM, _OBSTRUCTED_RATE, _DILATION = 30.0, 0.16, (1.5, 2.4)
 """Smallest colonic tumour that obstructs, how often (8 to 29 % in Deans et al., Br J Surg 1994), growth upstream."""
 _COURSE = ("colon_ascending", "colon_transverse", "colon_descending", "colon_sigmoid", "rectum")
 _ALONE = ("horseshoe", "malrotated", "ptotic", "nephrectomy", "renal_agenesis")
-_OPPOSED = (("full_", "empty_"), ("distended_", "collapsed_"), ("distended_", "contracted_"))
+_OPPOSED = (("full_", "empty_"), ("distended_", "collapsed_"), ("distended_", "contracted_"), ("distended_", "raised_"))
 
 
 @dataclass(frozen=True, slots=True)
