@@ -9,7 +9,7 @@ From any prediction follow x_0 and e, and a deterministic step goes to scale_s x
 That is DDIM with eta = 0 (Song et al. 2021) for `eps` and `v`, and Euler's step of the flow for `flow`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from factory.diffusion.chance import normal
 from factory.diffusion.schedule import visits
 
 __all__ = ["Gaussian", "Prediction"]
@@ -62,18 +61,15 @@ class Gaussian:
             return x_t - noise * predicted, x_t + scale * predicted
         return scale * x_t - noise * predicted, noise * x_t + scale * predicted
 
-    def sample(
-        self, predict: Callable[[Data, Times], Data], like: Data, count: int, generators: Sequence[torch.Generator]
-    ) -> Data:
-        """Draw x_0 in `count` deterministic steps from noise in the shape of `like`.
+    def sample(self, predict: Callable[[Data, Times], Data], noise: Data, count: int) -> Data:
+        """Go from noise to x_0 in `count` deterministic steps.
 
         Args:
             predict: the network, given x_t and t.
-            like: a tensor of the wanted shape and device.
+            noise: x_T.
             count: steps, 1 to T.
-            generators: one for each entry of the batch.
         """
-        x = normal(generators, like)
+        x = noise
         for jump in visits(self.steps, count):
             t, s = (torch.full(x.shape[:1], step, device=x.device) for step in jump)
             x0, e = self.parts(x, predict(x, t), t)

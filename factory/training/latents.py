@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
-from factory.diffusion.chance import normal
 from factory.diffusion.gaussian import Gaussian
 from factory.diffusion.schedule import cosine
 from factory.engines.guidegen.config import AutoencoderConfig, LatentsConfig
 from factory.engines.guidegen.networks import autoencoder, generator
+from factory.engines.guidegen.noise import NoiseKeys, latent_noise
 from factory.engines.guidegen.sampling import Drawing, draw_ct, padded, view_of
 from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.condition import Condition
@@ -119,7 +119,7 @@ class LatentsStage(TextStage[LatentsConfig]):
         self.network = net.to(device)
         self.count = len(latents.cases.training)
         self._process = Gaussian(config.prediction, cosine(config.steps))
-        self._classes = config.class_of_id()
+        self._classes, self._keys = config.class_of_id(), NoiseKeys(config)
         self._factor = 2**config.halvings
         mean, sd = (torch.tensor(values).view(-1, 1, 1, 1) for values in (config.latent_mean, config.latent_sd))
         self._mean, self._sd = mean, sd
@@ -156,7 +156,6 @@ class LatentsStage(TextStage[LatentsConfig]):
         generators = [torch.Generator().manual_seed(case.seed) for case in cases]
         t = torch.tensor([_step(self.config.steps, one) for one in generators], device=self._device)
         x0 = torch.stack([case.latents for case in cases]).to(self._device)
-        e = normal(generators, x0)
         view = view_of([case.grid for case in cases], self._factor)
         view = replace(view, spacing_mm=view.spacing_mm.to(self._device), extent_mm=view.extent_mm.to(self._device))
         keep = torch.tensor([case.told for case in cases], device=self._device)
@@ -165,9 +164,10 @@ class LatentsStage(TextStage[LatentsConfig]):
             torch.stack(labels).to(self._device)
             for labels in ([case.anatomy for case in cases], [case.lesions for case in cases])
         )
+        labels = anatomy + self.config.classes * lesions
+        e = latent_noise(self.config, self._keys, generators, x0, labels)
         features = self.network.encode_masks(anatomy, lesions, condition)
         predicted = self.network(self._process.noised(x0, e, t), t, features, condition)
-        labels = anatomy + self.config.classes * lesions
         errors = self._squared(predicted, self._process.target(x0, e, t), labels)
         return (
             errors if self.network.guess is None else errors + self._squared(self.network.guess(features), x0, labels)

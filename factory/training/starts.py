@@ -44,6 +44,9 @@ UNDIVIDED = {"vertebrae": "vertebral_column", "rib": "ribs"}
 Start = Callable[[Team], tuple[Stage, Config]]
 """Builds the stage on a team's device; weights are drawn from the recipe's seed."""
 
+_SHARED_NOISE = 0.3
+"""Share of the noise of latents that a structure's voxels have in common; chosen."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextChoice:
@@ -148,6 +151,7 @@ def start_latents(data: Sequence[Path], preset: StagePreset, recipe: Recipe, cho
             autoencoder_sha256=found.sha256,
             latent_mean=mean,
             latent_sd=sd,
+            shared_noise=_SHARED_NOISE if preset.size.mask_width else 0.0,
         )
         with _seeded(recipe.seed):
             return LatentsStage(config, latents, team.device), config

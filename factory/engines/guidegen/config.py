@@ -121,6 +121,7 @@ class LatentsConfig(_Told):
         reads_text: whether it was trained with texts; without, masks alone guide it. Without masks its `mask_width` is 0.
         autoencoder_sha256: hash of the weights of that autoencoder.
         latent_mean, latent_sd: mean of each channel, and the standard deviation of all, over the training latents.
+        shared_noise: share of the noise's variance that the voxels of a structure have in common.
     """
 
     stage: Literal["latents"] = "latents"
@@ -132,6 +133,7 @@ class LatentsConfig(_Told):
     autoencoder_sha256: str
     latent_mean: tuple[float, ...]
     latent_sd: tuple[float, ...]
+    shared_noise: float = 0.0
     sample_steps: int = 16
 
 

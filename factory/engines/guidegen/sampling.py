@@ -23,6 +23,7 @@ from factory.engines.guidegen.keeping import (
     of_volume,
 )
 from factory.engines.guidegen.networks import Told
+from factory.engines.guidegen.noise import NoiseKeys, latent_noise
 from factory.models.autoencoder import HU_UNIT, Autoencoder
 from factory.models.condition import Condition
 from factory.models.feature_generator import FeatureGenerator
@@ -174,7 +175,9 @@ def draw_ct(
             with_text, *without = (net(z, t, *told) for told in told_by)
             return guided(with_text, without[0], drawing.guidance) if without else with_text
 
-        z = process.sample(predict, like, drawing.steps, drawing.generators)
+        labels = anatomy + config.classes * lesions
+        noise = latent_noise(config, NoiseKeys(config), drawing.generators, like, labels)
+        z = process.sample(predict, noise, drawing.steps)
         mean, sd = (
             torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
             for values in (config.latent_mean, config.latent_sd)

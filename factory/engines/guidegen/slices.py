@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Float32, Int16, UInt8
 from torch import Tensor
 
+from factory.diffusion.chance import normal
 from factory.diffusion.gaussian import Gaussian
 from factory.diffusion.guidance import guided
 from factory.diffusion.schedule import cosine
@@ -86,7 +87,7 @@ def draw_slices(
                 return guided(with_text, net(x, t, around, condition.without_text()), drawing.guidance)
 
             like = ct[None, None, z : z + 1]
-            ct[z] = process.sample(predict, like, drawing.steps, drawing.generators)[0, 0, 0]
+            ct[z] = process.sample(predict, normal(drawing.generators, like), drawing.steps)[0, 0, 0]
     return (ct * HU_UNIT).float().cpu().numpy()
 
 

@@ -32,7 +32,7 @@ def test_samplers_end_in_the_data_of_a_perfect_network(kind: str, count: int) ->
         scale, noise = process._levels(t, x)
         return process.target(x0, (x - scale * x0) / noise, t)
 
-    drawn = process.sample(predict, x0, count, [torch.Generator().manual_seed(1)])
+    drawn = process.sample(predict, torch.randn(x0.shape, generator=torch.Generator().manual_seed(1)), count)
     torch.testing.assert_close(drawn, x0, rtol=0, atol=1e-4)
 
 
@@ -48,7 +48,7 @@ def test_samplers_reproduce_a_gaussian(kind: str) -> None:
         x0 = mean + gain * (x - scale * mean)
         return process.target(x0, (x - scale * x0) / noise, t)
 
-    drawn = process.sample(predict, torch.empty(1, 1, 20_000), 100, [torch.Generator().manual_seed(2)])
+    drawn = process.sample(predict, torch.randn(1, 1, 20_000, generator=torch.Generator().manual_seed(2)), 100)
     assert abs(drawn.mean() - mean) < 0.02
     assert abs(drawn.std() - deviation) < 0.02
 
