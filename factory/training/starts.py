@@ -134,7 +134,7 @@ def start_latents(data: Sequence[Path], preset: StagePreset, recipe: Recipe, cho
         found = trained(choice.coder, "autoencoder")
         assert isinstance(found.config, AutoencoderConfig)
         cases = Cases(data, found.config.spacing_mm, recipe.held_out, with_ct=True)
-        kept = choice.out.with_name(f"{choice.out.name}-latents")
+        kept = choice.out.with_name("latents-cache")  # of all runs beside this one: it goes by the autoencoder's hash
         latents = Latents(cases, found, kept, team.device)
         if not team.leads:
             team.wait()
