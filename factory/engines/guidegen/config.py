@@ -122,6 +122,8 @@ class LatentsConfig(_Told):
         autoencoder_sha256: hash of the weights of that autoencoder.
         latent_mean, latent_sd: mean of each channel, and the standard deviation of all, over the training latents.
         shared_noise: share of the noise's variance that the voxels of a structure have in common.
+        shared_temperature: of that share when images are drawn: below 1 fewer of them fall outside what a phase allows,
+            and organs vary less.
     """
 
     stage: Literal["latents"] = "latents"
@@ -134,6 +136,7 @@ class LatentsConfig(_Told):
     latent_mean: tuple[float, ...]
     latent_sd: tuple[float, ...]
     shared_noise: float = 0.0
+    shared_temperature: float = 0.5
     sample_steps: int = 16
 
 

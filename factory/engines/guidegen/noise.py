@@ -46,6 +46,7 @@ def latent_noise(
     generators: Sequence[torch.Generator],
     like: Float[Tensor, "b c zl yl xl"],
     labels: Int64[Tensor, "b z y x"],
+    temperature: float = 1.0,
 ) -> Float[Tensor, "b c zl yl xl"]:
     """Noise in the shape of `like`: of variance 1 where a latent lies in one structure, a little less where in several.
 
@@ -55,6 +56,7 @@ def latent_noise(
         generators: one for each case.
         like: latents.
         labels: of the voxels, 2 ** `halvings` along a side for each latent: class + `classes` where a lesion is.
+        temperature: factor on what is shared.
     """
     white = normal(generators, like)
     if not config.shared_noise:
@@ -63,7 +65,7 @@ def latent_noise(
         [_offsets(keys, one, like.shape[1])[of] for one, of in zip(generators, labels.cpu(), strict=True)]
     )
     common = torch.nn.functional.avg_pool3d(shared.movedim(-1, 1), 2**config.halvings)
-    return (1 - config.shared_noise) ** 0.5 * white + config.shared_noise**0.5 * common.to(like.device)
+    return (1 - config.shared_noise) ** 0.5 * white + temperature * config.shared_noise**0.5 * common.to(like.device)
 
 
 def _offsets(keys: NoiseKeys, generator: torch.Generator, channels: int) -> Float[Tensor, "labels c"]:

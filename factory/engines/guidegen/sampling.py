@@ -40,7 +40,7 @@ _STRAY = 1e-7
 _GROWTH = 300.0
 """How much more of a lesion is there at t = 0 than when it begins to show: about the voxels of a large one."""
 
-_ABSENT, _NEVER = 0.1, -1e4
+_ABSENT, _NEVER = 0.3, -1e4
 """Chance below which a structure is taken to be absent, and the logit that bars it."""
 _ENLARGED = 0.3
 """Chance above which a structure is taken to be enlarged: of two that are, the text encoder is less sure."""
@@ -176,7 +176,7 @@ def draw_ct(
             return guided(with_text, without[0], drawing.guidance) if without else with_text
 
         labels = anatomy + config.classes * lesions
-        noise = latent_noise(config, NoiseKeys(config), drawing.generators, like, labels)
+        noise = latent_noise(config, NoiseKeys(config), drawing.generators, like, labels, config.shared_temperature)
         z = process.sample(predict, noise, drawing.steps)
         mean, sd = (
             torch.tensor(values, device=device).view(1, -1, 1, 1, 1)

@@ -80,6 +80,15 @@ def test_what_is_shared_between_structures(drawn: np.ndarray, one: str, other: s
     assert np.mean(a * b) / 0.3 == pytest.approx(correlation, abs=0.2)
 
 
+def test_a_temperature_moves_what_is_shared_alone() -> None:
+    labels, made = torch.ones(1, 8, 8, 8, dtype=torch.long), config(0.3)
+    like, keys = torch.zeros(1, 2, 4, 4, 4), NoiseKeys(made)
+    half, full = (latent_noise(made, keys, generators(count=1), like, labels, t) for t in (0.5, 1.0))
+    off = (full - half)[0]
+    torch.testing.assert_close(off, off[:, :1, :1, :1].expand_as(off))
+    assert off.abs().min() > 0
+
+
 def test_without_a_share_noise_is_white_to_the_bit() -> None:
     like, made = torch.zeros(2, 2, 4, 4, 4), config(0.0)
     noise = latent_noise(made, NoiseKeys(made), generators(count=2), like, torch.ones(2, 8, 8, 8, dtype=torch.long))
