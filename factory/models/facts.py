@@ -61,10 +61,14 @@ class Facts:
         return 2 ** self._number(0)
 
     @property
-    def lesion_ml(self) -> Float[Tensor, " b"]:
-        """How much lesion is asked for: tumours of the size of the first, if there are any."""
-        there = self.tumour.sigmoid().sum(1).clamp_max(1)
-        return there * self.tumours * FILLED * math.pi / 6 * self.size_mm**3 / 1000
+    def any_tumour(self) -> Float[Tensor, " b"]:
+        """Chance that a tumour is asked for."""
+        return self.tumour.sigmoid().sum(1).clamp_max(1)
+
+    def lesion_voxels(self, voxel_ml: float) -> Float[Tensor, " b"]:
+        """How many voxels of lesion are asked for: tumours of the size of the first, each of one voxel at least."""
+        each = FILLED * math.pi / 6 * self.size_mm**3 / 1000 / voxel_ml
+        return self.any_tumour * self.tumours * each.clamp_min(1)
 
     @property
     def size_mm(self) -> Float[Tensor, " b"]:

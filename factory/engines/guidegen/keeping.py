@@ -1,12 +1,14 @@
 """What a drawing keeps while it is made sharper: the volume of each class, and the number and amount of lesions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
-__all__ = ["adding_up", "chances", "expected_voxels", "in_parts", "kept_voxels", "near_parts", "of_volume"]
+__all__ = ["adding_up", "chances", "expected_voxels", "in_parts", "kept_voxels", "near_parts", "not_none", "of_volume"]
 
 _ROUNDS, _PACE, _NEAR = 24, 2.0, 0.05
 """Most rounds in which classes are weighed, the largest change of a logit in one, and the largest that ends them."""
@@ -128,6 +130,16 @@ def in_parts(drawn: Lesions, shown: Lesions, chance: Float[Tensor, "one z y x"],
     likely = ndimage.sum(chance[0].float().cpu().numpy(), parts, index)
     kept = index[np.lexsort((-likely, -before.astype(int)))][:most]
     return torch.from_numpy(np.isin(parts, kept).astype(np.int64)).to(drawn.device)[None]
+
+
+def not_none(drawn: Lesions, chance: Float[Tensor, "one z y x"], generators: Sequence[torch.Generator]) -> Lesions:
+    """A drawing with a lesion: where it has none, of one voxel, drawn by its chance among all."""
+    if drawn.any():
+        return drawn
+    place = torch.multinomial(chance.flatten().double().cpu(), 1, generator=generators[0])
+    one = torch.zeros(drawn.numel(), dtype=drawn.dtype)
+    one[place] = 1
+    return one.view(drawn.shape).to(drawn.device)
 
 
 def _on_cpu(lesions: Lesions) -> Bool[np.ndarray, "z y x"]:

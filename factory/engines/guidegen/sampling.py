@@ -20,6 +20,7 @@ from factory.engines.guidegen.keeping import (
     in_parts,
     kept_voxels,
     near_parts,
+    not_none,
     of_volume,
 )
 from factory.engines.guidegen.networks import Told
@@ -106,7 +107,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     What it knows better is where, so the odds of all voxels are moved by one factor until they add up to about the lesion that
     is read off the text. That also makes up for a temperature of lesions below 1.
     Lesions come in no more parts than tumours are read off the text, and are drawn to the end: of a small one that does not
-    show yet no single voxel is likelier than not.
+    show yet no single voxel is likelier than not. Where one is asked for and none has come, a voxel of one is drawn by its chance.
     """
     both = processes(config)
     device = next(net.parameters()).device
@@ -114,7 +115,7 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
     like = torch.zeros((1, *drawing.grid.shape_zyx), dtype=torch.long, device=device)
     with torch.inference_mode():
         facts, first, added = net.conditioner.read(condition.ids), None, None
-        most, asked = max(1, round(float(facts.tumours))), float(facts.lesion_ml) / drawing.grid.voxel_volume_ml
+        most, asked = max(1, round(float(facts.tumours))), float(facts.lesion_voxels(drawing.grid.voxel_volume_ml))
         usual = _usual_voxels(config, drawing.grid).to(device)
         barred = torch.where(facts.present.sigmoid() < _ABSENT, _NEVER, 0.0)[..., None, None, None]
         classes, lesions = (process.pure_noise(like, drawing.generators) for process in both)
@@ -139,6 +140,8 @@ def draw_masks(net: Synthesizer, told: Told, config: MasksConfig, drawing: Drawi
             classes = both[0].draw(classes, sharper, jump, drawing.generators) if jump[1] else sharper.argmax(1)
             found = both[1].draw(lesions, where, jump, drawing.generators)
             lesions = in_parts(found, lesions, chances(where), most)
+            if not jump[1] and float(facts.any_tumour) > 0.5:
+                lesions = not_none(lesions, chances(where), drawing.generators)
     drawn, marked = (labels[0].to(torch.uint8).cpu().numpy() for labels in (classes, lesions))
     return DrawnMasks(drawn, marked, float(facts.size_mm))
 

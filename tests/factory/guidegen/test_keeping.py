@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from factory.engines.guidegen.keeping import in_parts, kept_voxels, near_parts, of_volume
+from factory.engines.guidegen.keeping import in_parts, kept_voxels, near_parts, not_none, of_volume
 
 CORNERS = np.ones((3, 3, 3))
 
@@ -56,6 +56,20 @@ def test_of_parts_that_begin_at_once_the_likeliest_stay_and_what_showed_stays_an
     assert torch.equal(in_parts(drawn, lesions((1, 4, 1)), chance, 1), lesions((1, 4, 1)))
     assert torch.equal(in_parts(drawn, lesions((1, 4, 1)), chance, 2), lesions((1, 4, 1), (4, 4, 4)))
     assert torch.equal(in_parts(drawn, lesions(), chance, 3), drawn)
+
+
+def test_a_lesion_that_has_not_come_begins_where_it_is_likely_and_one_that_has_stays() -> None:
+    chance = torch.full((1, 6, 6, 6), 1e-9)
+    chance[0, 4, 4, 4], chance[0, 1, 1, 1] = 0.02, 0.01
+    places = [
+        tuple(not_none(lesions(), chance, [torch.Generator().manual_seed(seed)]).nonzero()[:, 1:].flatten().tolist())
+        for seed in range(300)
+    ]
+    assert set(places) == {(4, 4, 4), (1, 1, 1)}
+    assert 160 < places.count((4, 4, 4)) < 240
+    one, state = lesions((2, 2, 2)), torch.Generator().manual_seed(0)
+    assert torch.equal(not_none(one, chance, [state]), one)
+    assert torch.equal(state.get_state(), torch.Generator().manual_seed(0).get_state())  # nothing was drawn
 
 
 def test_an_organ_that_is_surely_there_does_not_fade() -> None:
