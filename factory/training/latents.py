@@ -165,7 +165,7 @@ class LatentsStage(TextStage[LatentsConfig]):
             for labels in ([case.anatomy for case in cases], [case.lesions for case in cases])
         )
         labels = anatomy + self.config.classes * lesions
-        e = latent_noise(self.config, self._keys, generators, x0, labels)
+        e = latent_noise(self._keys, generators, x0, labels)
         features = self.network.encode_masks(anatomy, lesions, condition)
         predicted = self.network(self._process.noised(x0, e, t), t, features, condition)
         errors = self._squared(predicted, self._process.target(x0, e, t), labels)

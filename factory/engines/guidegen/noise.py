@@ -25,13 +25,16 @@ _NOWHERE, _LESION = "outside", "lesion"
 
 
 class NoiseKeys:
-    """Which group and which tissue each label belongs to; label `classes` + c is a lesion in class c.
+    """Which group and which tissue each label belongs to, and how much its voxels share.
+
+    Label `classes` + c is a lesion in class c.
 
     Args:
         config: of the stage.
     """
 
     def __init__(self, config: LatentsConfig) -> None:
+        self.share, self.factor = config.shared_noise, 2**config.halvings
         entries = {entry.id: entry for entry in structures()}
         found = [entries[int(id)] for id in config.id_of_class()[1:]]
         tissues = ["blood" if entry.tissue in _BLOOD else entry.tissue for entry in found]
@@ -41,7 +44,6 @@ class NoiseKeys:
 
 
 def latent_noise(
-    config: LatentsConfig,
     keys: NoiseKeys,
     generators: Sequence[torch.Generator],
     like: Float[Tensor, "b c zl yl xl"],
@@ -51,21 +53,20 @@ def latent_noise(
     """Noise in the shape of `like`: of variance 1 where a latent lies in one structure, a little less where in several.
 
     Args:
-        config: whose `shared_noise` is the share.
-        keys: made of the same config.
+        keys: of the stage.
         generators: one for each case.
         like: latents.
-        labels: of the voxels, 2 ** `halvings` along a side for each latent: class + `classes` where a lesion is.
+        labels: of the voxels, `factor` along a side for each latent: class + `classes` where a lesion is.
         temperature: factor on what is shared.
     """
     white = normal(generators, like)
-    if not config.shared_noise:
+    if not keys.share:
         return white
     shared = torch.stack(
         [_offsets(keys, one, like.shape[1])[of] for one, of in zip(generators, labels.cpu(), strict=True)]
     )
-    common = torch.nn.functional.avg_pool3d(shared.movedim(-1, 1), 2**config.halvings)
-    return (1 - config.shared_noise) ** 0.5 * white + temperature * config.shared_noise**0.5 * common.to(like.device)
+    common = torch.nn.functional.avg_pool3d(shared.movedim(-1, 1), keys.factor)
+    return (1 - keys.share) ** 0.5 * white + temperature * keys.share**0.5 * common.to(like.device)
 
 
 def _offsets(keys: NoiseKeys, generator: torch.Generator, channels: int) -> Float[Tensor, "labels c"]:

@@ -179,7 +179,7 @@ def draw_ct(
             return guided(with_text, without[0], drawing.guidance) if without else with_text
 
         labels = anatomy + config.classes * lesions
-        noise = latent_noise(config, NoiseKeys(config), drawing.generators, like, labels, config.shared_temperature)
+        noise = latent_noise(NoiseKeys(config), drawing.generators, like, labels, config.shared_temperature)
         z = process.sample(predict, noise, drawing.steps)
         mean, sd = (
             torch.tensor(values, device=device).view(1, -1, 1, 1, 1)

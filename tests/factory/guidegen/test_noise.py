@@ -49,7 +49,7 @@ def drawn() -> np.ndarray:
     labels = labels.expand(-1, SIDE, SIDE)[None].expand(CASES, -1, -1, -1)
     like = torch.zeros(CASES, 2, len(PLACES), SIDE // 2, SIDE // 2)
     made = config(0.3)
-    return latent_noise(made, NoiseKeys(made), generators(), like, labels)[:, 0].flatten(2).numpy()
+    return latent_noise(NoiseKeys(made), generators(), like, labels)[:, 0].flatten(2).numpy()
 
 
 def test_each_voxel_has_variance_one(drawn: np.ndarray) -> None:
@@ -83,7 +83,7 @@ def test_what_is_shared_between_structures(drawn: np.ndarray, one: str, other: s
 def test_a_temperature_moves_what_is_shared_alone() -> None:
     labels, made = torch.ones(1, 8, 8, 8, dtype=torch.long), config(0.3)
     like, keys = torch.zeros(1, 2, 4, 4, 4), NoiseKeys(made)
-    half, full = (latent_noise(made, keys, generators(count=1), like, labels, t) for t in (0.5, 1.0))
+    half, full = (latent_noise(keys, generators(count=1), like, labels, t) for t in (0.5, 1.0))
     off = (full - half)[0]
     torch.testing.assert_close(off, off[:, :1, :1, :1].expand_as(off))
     assert off.abs().min() > 0
@@ -91,12 +91,12 @@ def test_a_temperature_moves_what_is_shared_alone() -> None:
 
 def test_without_a_share_noise_is_white_to_the_bit() -> None:
     like, made = torch.zeros(2, 2, 4, 4, 4), config(0.0)
-    noise = latent_noise(made, NoiseKeys(made), generators(count=2), like, torch.ones(2, 8, 8, 8, dtype=torch.long))
+    noise = latent_noise(NoiseKeys(made), generators(count=2), like, torch.ones(2, 8, 8, 8, dtype=torch.long))
     assert torch.equal(noise, normal(generators(count=2), like))
 
 
 def test_a_case_draws_the_same_in_any_batch() -> None:
     labels, made = torch.randint(0, 7, (3, 8, 8, 8), generator=torch.Generator().manual_seed(1)), config(0.3)
-    together = latent_noise(made, NoiseKeys(made), generators(count=3), torch.zeros(3, 2, 4, 4, 4), labels)
-    alone = latent_noise(made, NoiseKeys(made), generators(1, 1), torch.zeros(1, 2, 4, 4, 4), labels[1:2])
+    together = latent_noise(NoiseKeys(made), generators(count=3), torch.zeros(3, 2, 4, 4, 4), labels)
+    alone = latent_noise(NoiseKeys(made), generators(1, 1), torch.zeros(1, 2, 4, 4, 4), labels[1:2])
     assert torch.equal(together[1], alone[0])
