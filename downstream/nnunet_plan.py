@@ -8,9 +8,10 @@ from typing import Any
 
 from downstream.nnunet_process import tell
 
-__all__ = ["CONFIGURATION", "PLANS_NAME", "Planning", "make_plan", "plan_for"]
+__all__ = ["CONFIGURATION", "PLANNED_NAME", "PLANS_NAME", "Planning", "make_plan", "plan_for"]
 
 CONFIGURATION, PLANS_NAME = "3d_fullres", "factoryPlans"
+PLANNED_NAME = "planned"  # as nnU-Net made it, before it was fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def make_plan(planning: Planning, dials: dict[str, Any]) -> dict[str, Any]:
     tell("plan", 1, 2)
     spacing = (planning.size["spacing_mm"],) * 3 if planning.size["spacing_mm"] else None
     name = plan_experiments(
-        [number], planning.planner, overwrite_target_spacing=spacing, overwrite_plans_name="planned"
+        [number], planning.planner, overwrite_target_spacing=spacing, overwrite_plans_name=PLANNED_NAME
     )
     planned = json.loads((planning.folder / f"{name}.json").read_text(encoding="utf-8"))
     tell("plan", 2, 2)

@@ -278,8 +278,10 @@ def _write_job(
 
 
 def _key(job: dict[str, Any], step: str) -> str:
-    """Hash of all that a step and those before it depend on."""
+    """Hash of all that a step and those before it depend on; preprocessing depends on no network and no number of steps."""
     plan, options = dict(job["plan"]), job["options"]
+    if step == "prepare":
+        return content_hash([job["content_hash"], plan["spacing_mm"], options["scheme"]])
     iterations, rate, kind, scales = (plan.pop(name) for name in ("iterations", "learning_rate", "optimiser", "scales"))
     parts = [job["content_hash"], plan, options["scheme"], iterations, rate, kind, options["seed"]]
     if step in ("predict", "score"):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from downstream.nnunet_plan import CONFIGURATION, PLANS_NAME, Planning, make_plan
+from downstream.nnunet_plan import CONFIGURATION, PLANNED_NAME, PLANS_NAME, Planning, make_plan, plan_for
 from downstream.nnunet_process import end_with_parent, tell
 from downstream.predictor import predictor_of
 from downstream.whole_scan import ScanNetwork, segment_scan
@@ -67,8 +67,7 @@ def _prepare(job: _Job) -> None:
     from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess
 
     workers = job.options["workers"]
-    dials = {key: job.plan[key] for key in ("iterations", "learning_rate", "optimiser")} | {"seed": job.options["seed"]}
-    plan = make_plan(Planning(job.preprocessed, job.plan, workers), dials)
+    plan = make_plan(Planning(job.preprocessed, job.plan, workers), {})
     (job.preprocessed / f"{PLANS_NAME}.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
     tell("prepare", 0, 1)
     preprocess([int(job.folder.name[7:10])], PLANS_NAME, configurations=[CONFIGURATION], num_processes=[workers])
@@ -76,6 +75,12 @@ def _prepare(job: _Job) -> None:
 
 
 def _train(job: _Job) -> None:
+    """Fit nnU-Net's plan to this network and training, which preprocessing does not depend on, and train."""
+    dials = {key: job.plan[key] for key in ("iterations", "learning_rate", "optimiser", "given_back")}
+    dials["seed"] = job.options["seed"]
+    planned = json.loads((job.preprocessed / f"{PLANNED_NAME}.json").read_text(encoding="utf-8"))
+    plan = plan_for(planned, job.plan, dials)
+    (job.preprocessed / f"{PLANS_NAME}.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
     trainer = job.trainer()
     tell("train", 0, trainer.num_epochs)
     trainer.run_training()

@@ -29,6 +29,7 @@ class TransferPlan:
         convolutions: convolutions of each resolution in the encoder; the decoder has as many, the lowest left out.
         patch_zyx: voxels of a training patch; empty for nnU-Net's own. Divisible by 2^(resolutions - 1), folded by twice that.
         batch: patches of a step; 0 for nnU-Net's own.
+        given_back: share of the weights of rare labels, as log odds, that the finished network is rid of, lest it draw them too large.
         scales: a scan is read at the spacing times each of them; the scores are averaged.
         preset: resolution to build synthetic cases at.
     """
@@ -43,6 +44,7 @@ class TransferPlan:
     convolutions: tuple[int, ...] = ()
     patch_zyx: tuple[int, ...] = ()
     batch: int = 0
+    given_back: float = 0.0
     scales: tuple[float, ...] = (1.0,)
     preset: str = "demo"
 
@@ -74,19 +76,21 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
             convolutions=(2, 2, 2),
             patch_zyx=(32, 48, 48),
             batch=2,
+            given_back=0.5,
             scales=(0.8, 0.9, 1.0),
             preset="tiny",
         ),
         "nano": TransferPlan(
-            purpose="2 cores of a CPU, within an hour",
+            purpose="2 cores of a CPU, within an hour where it multiplies bfloat16",
             spacing_mm=4.0,
-            iterations=4000,
+            iterations=10_000,
             learning_rate=4e-3,
             features=(32, 64, 128, 160),
             folded=True,
             convolutions=(2, 2, 2, 2),
             patch_zyx=(32, 48, 64),
             batch=2,
+            given_back=0.5,
             scales=(0.8, 0.9, 1.0),
         ),
         "full": TransferPlan(

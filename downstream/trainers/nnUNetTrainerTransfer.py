@@ -122,8 +122,10 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         if latest.is_file():
             self.load_checkpoint(str(latest))
         batches = self._batches()
-        if self.dials["optimiser"] != "sgd":
-            self.loss = self._weighted_loss(batches.frequencies(self.label_manager.num_segmentation_heads))
+        weighs = self.dials["optimiser"] != "sgd"
+        weights = _weights(batches.frequencies(self.label_manager.num_segmentation_heads))
+        if weighs:
+            self.loss = self._weighted_loss(weights)
         self.network.train()
         losses: list[float] = []
         first: int = self.current_epoch  # type: ignore[has-type]
@@ -135,7 +137,12 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
             if (step + 1) % _CHECKPOINT_STEPS == 0 or step + 1 == self.num_epochs:
                 self._keep(latest, losses)
                 losses = []
-        latest.replace(folder / "checkpoint_final.pth")
+        if weighs:
+            self._give_back(weights, self.dials.get("given_back", 0.0))
+        finished = folder / "checkpoint_final.partial"
+        self.save_checkpoint(str(finished))
+        finished.replace(folder / "checkpoint_final.pth")
+        latest.unlink()
 
     def _rate(self, step: int) -> float:
         """The rate falls by nnU-Net's polynomial, or rises for a while and falls by a cosine."""
@@ -144,19 +151,31 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
             return float(self.initial_lr * (1 - share) ** _POWER)
         return float(self.initial_lr * min(1.0, (step + 1) / _WARM_STEPS) * (0.5 + 0.5 * math.cos(math.pi * share)))
 
-    def _weighted_loss(self, frequencies: torch.Tensor) -> DeepSupervisionWrapper:
-        """nnU-Net's loss, with labels weighed by the root of their rarity, so that small ones are learnt from the first step on.
+    def _weighted_loss(self, weights: torch.Tensor) -> DeepSupervisionWrapper:
+        """nnU-Net's loss, with labels weighed.
 
         Dice counts double, because nnU-Net averages it over all labels and half of them are missing in a patch.
         """
-        weights = frequencies.pow(-_RARITY)
-        weights = (weights / (weights * frequencies).sum()).clamp(max=_HEAVIEST).to(self.device)
         dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
         loss = DC_and_CE_loss(
-            dice, {"weight": weights}, weight_ce=1, weight_dice=2, dice_class=MemoryEfficientSoftDiceLoss
+            dice,
+            {"weight": weights.to(self.device)},
+            weight_ce=1,
+            weight_dice=2,
+            dice_class=MemoryEfficientSoftDiceLoss,
         )
         depths = [0.5**i for i in range(len(self._get_deep_supervision_scales()))]
         return DeepSupervisionWrapper(loss, [one / sum(depths) for one in depths])
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def _give_back(self, weights: torch.Tensor, share: float) -> None:
+        """Lower the heads' scores of labels that weighed more, for they are drawn too large.
+
+        Subtracting all of the log weights would undo those of the cross-entropy (Menon et al., ICLR 2021); Dice is not weighed.
+        """
+        offsets = share * weights.log().to(self.device)
+        for head in self.network.decoder.seg_layers:
+            head.bias -= offsets.repeat_interleave(len(head.bias) // len(offsets))
 
     def _batches(self) -> Batches:
         names, _ = self.do_split()
@@ -198,3 +217,9 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
             file.write(f"{done},{sum(losses) / len(losses):.4f}\n")
         sys.stdout.write(f"@progress train {done} {self.num_epochs}\n")
         sys.stdout.flush()
+
+
+def _weights(frequencies: torch.Tensor) -> torch.Tensor:
+    """What each label weighs in the cross-entropy: the root of its rarity, so that small ones are learnt from the first step on."""
+    weights = frequencies.pow(-_RARITY)
+    return (weights / (weights * frequencies).sum()).clamp(max=_HEAVIEST)

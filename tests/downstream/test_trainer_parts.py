@@ -140,3 +140,18 @@ def test_a_loss_that_is_no_number_ends_the_training_with_weights_unharmed():
     with pytest.raises(FloatingPointError, match="step 7: loss nan"):
         trainers.nnUNetTrainerTransfer._step(trainer, torch.ones(1, 1, 4, 4, 4), torch.ones(1, 1, 4, 4, 4))
     assert torch.equal(network.weight, before)
+
+
+def test_labels_that_weighed_more_score_less_when_the_training_ends():
+    trainers = pytest.importorskip("downstream.trainers.nnUNetTrainerTransfer")
+    heads = torch.nn.ModuleList([torch.nn.Conv3d(1, 3 * voxels, 1) for voxels in (1, FOLD)])
+    before = [head.bias.detach().clone() for head in heads]
+    trainer = SimpleNamespace(
+        device=torch.device("cpu"), network=SimpleNamespace(decoder=SimpleNamespace(seg_layers=heads))
+    )
+    weights = trainers._weights(torch.tensor([0.9, 0.09, 0.01]))
+    trainers.nnUNetTrainerTransfer._give_back(trainer, weights, 0.5)
+    for head, old in zip(heads, before, strict=True):
+        change = (head.bias - old).detach().reshape(3, -1)
+        torch.testing.assert_close(change, (-0.5 * weights.log())[:, None].expand_as(change))
+    assert weights.tolist() == sorted(weights.tolist())

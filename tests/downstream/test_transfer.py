@@ -234,9 +234,10 @@ def _planned():
 def test_killed_at_every_step_it_ends_with_the_same_scores(real_boxes, box_dataset, tmp_path, workers_end):
     real, drawn = real_boxes(2), box_dataset(8, "synthetic")
 
-    def start(out):
+    def start(out, iterations="75"):
         command = [*(sys.executable, "-m", "factory.cli", "bench", "transfer", str(real.root), "--out", str(out))]
-        command += [*("--synthetic", str(drawn.root), "--plan", "tiny", "--scheme", "btcv13", "--iterations", "75")]
+        command += [*("--synthetic", str(drawn.root), "--plan", "tiny", "--scheme", "btcv13")]
+        command += ["--iterations", iterations]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     out = tmp_path / "killed"
@@ -258,6 +259,14 @@ def test_killed_at_every_step_it_ends_with_the_same_scores(real_boxes, box_datas
     result = json.loads((out / "results.json").read_text())
     assert {row["label"] for row in result["labels"]} == {"left kidney", "right kidney"}
     assert list((out / "figures").glob("*.png"))
+
+    prepared = {path: path.stat().st_mtime_ns for path in out.glob("preprocessed/*/factoryPlans_3d_fullres/*")}
+    process = start(out, iterations="50")
+    message = process.communicate()[1]
+    assert process.returncode == 0, message
+    assert b"50," in next(out.glob("results/**/loss.csv")).read_bytes().splitlines()[-1], "trained anew"
+    assert prepared
+    assert prepared == {path: path.stat().st_mtime_ns for path in prepared}, "preprocessing does not depend on steps"
 
 
 def test_the_training_process_uses_every_core(tmp_path):
