@@ -29,7 +29,8 @@ class TransferPlan:
         convolutions: convolutions of each resolution in the encoder; the decoder has as many, the lowest left out.
         patch_zyx: voxels of a training patch; empty for nnU-Net's own. Divisible by 2^(resolutions - 1), folded by twice that.
         batch: patches of a step; 0 for nnU-Net's own.
-        given_back: share of the weights of rare labels, as log odds, that the finished network is rid of, lest it draw them too large.
+        given_back: share of the weights of rare labels, as log odds, that the finished network of a transfer is rid of, lest it draw them too large.
+            `bench nnunet` and `bench usability` keep them all.
         scales: a scan is read at the spacing times each of them; the scores are averaged.
         preset: resolution to build synthetic cases at.
     """

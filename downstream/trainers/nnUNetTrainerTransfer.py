@@ -122,9 +122,9 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         if latest.is_file():
             self.load_checkpoint(str(latest))
         batches = self._batches()
-        weighs = self.dials["optimiser"] != "sgd"
-        weights = _weights(batches.frequencies(self.label_manager.num_segmentation_heads))
-        if weighs:
+        weights = None
+        if self.dials["optimiser"] != "sgd":
+            weights = _weights(batches.frequencies(self.label_manager.num_segmentation_heads))
             self.loss = self._weighted_loss(weights)
         self.network.train()
         losses: list[float] = []
@@ -137,7 +137,7 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
             if (step + 1) % _CHECKPOINT_STEPS == 0 or step + 1 == self.num_epochs:
                 self._keep(latest, losses)
                 losses = []
-        if weighs:
+        if weights is not None:
             self._give_back(weights, self.dials.get("given_back", 0.0))
         finished = folder / "checkpoint_final.partial"
         self.save_checkpoint(str(finished))
