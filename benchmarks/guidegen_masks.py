@@ -1,6 +1,6 @@
 """What GuideGen's raw masks have of what was asked, before any quality gate sees them.
 
-    python benchmarks/guidegen_masks.py [--weights FOLDER] [--n 60] [--first 0] [--seed 7] [--steps 32] [--gate] [--absent]
+    python benchmarks/guidegen_masks.py [--weights FOLDER] [--n 60] [--first 0] [--seed 7] [--steps 32] [--gate] [--absent] [--each FILE]
     python benchmarks/guidegen_masks.py --sentences tests/prompts/short_sentences.csv
 
 Draws masks at 6 mm for prompts of the population that ships, tumour sites in turn (`balanced`), with a seed that no
@@ -21,7 +21,7 @@ import csv
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +116,15 @@ def read(model: GuideGenMasks, options: argparse.Namespace) -> Iterator[dict[str
         yield {"present": [bool(found)], "organ": [largest == row["organ"]]}
 
 
+def written(hits: Iterable[dict[str, list[bool]]], file: Path | None) -> Iterator[dict[str, list[bool]]]:
+    """The same, each appended to a file as it comes: long runs may end early, and two runs can be compared in pairs."""
+    for one in hits:
+        if file:
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(one) + "\n")
+        yield one
+
+
 def shares(hits: Sequence[dict[str, list[bool]]]) -> dict[str, dict[str, float]]:
     table = {}
     for name in dict.fromkeys(name for one in hits for name in one):
@@ -136,12 +145,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=None, help="of the sampler; default: those of the weights")
     parser.add_argument("--gate", action="store_true", help="ask the quality gate, too")
     parser.add_argument("--absent", action="store_true", help="only prompts that ask for a structure to be absent")
+    parser.add_argument("--each", type=Path, help="a line of JSON for each case is appended here, as it comes")
     parser.add_argument("--sentences", type=Path, help="table with columns text and organ")
     options = parser.parse_args()
     model = GuideGenMasks(options.weights)
     started = time.perf_counter()
     reasons: Counter[str] = Counter()
-    hits = list(read(model, options) if options.sentences else drawn(model, options, reasons))
+    cases = read(model, options) if options.sentences else drawn(model, options, reasons)
+    hits = list(written(cases, options.each))
     seconds = (time.perf_counter() - started) / len(hits)
     refused = {"cases_refused_for": dict(reasons.most_common())} if options.gate else {}
     print(json.dumps(shares(hits) | {"cases": len(hits), "seconds_a_case": round(seconds, 2)} | refused, indent=1))

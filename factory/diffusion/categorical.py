@@ -28,6 +28,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from factory.diffusion.chance import uniform
+from factory.diffusion.rows import few, rows
 
 __all__ = ["Categorical"]
 
@@ -110,7 +111,8 @@ class Categorical:
         shares = torch.tensor(self.rest or (1 / self.classes,), device=t.device, dtype=torch.float64)
         share = shares[x_t if self.rest else torch.zeros_like(x_t)][:, None]
         known = torch.log1p(kept / ((1 - kept) * share).clamp_min(1e-12)).to(logits.dtype)
-        return logits.scatter_add(1, x_t[:, None], known)
+        # along rows, in which networks give them: `scatter_add` would copy others into its order
+        return logits.movedim(1, -1).scatter_add(-1, x_t[..., None], known.movedim(1, -1)).movedim(-1, 1)
 
     def divergence(self, x0: Labels, x_t: Labels, logits: Scores, t: Times) -> Float[Tensor, "b *space"]:
         """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) of each voxel in nats; at t = 1 it is -log p(x_0).
@@ -183,8 +185,9 @@ class Categorical:
 
 def _drawn(logits: Scores, chance: Float[Tensor, "b *space"]) -> Labels:
     """One class of each voxel, drawn from the softmax of its logits by inversion."""
-    rows = logits.float().movedim(1, -1)  # as networks give them: the classes of a voxel side by side
-    cumulated = rows.softmax(-1).cumsum_(-1)
-    # counted in 16 bits: the sum would otherwise widen every one of them to 64
-    below = (cumulated < chance[..., None] * cumulated[..., -1:]).sum(-1, dtype=torch.int16)
-    return below.long().clamp_max_(logits.shape[1] - 1)
+    drawn = []
+    for some, draw in zip(few(rows(logits)), few(chance.flatten()), strict=True):
+        cumulated = some.float().softmax(-1).cumsum_(-1)
+        # counted in 16 bits: the sum would otherwise widen every one of them to 64
+        drawn.append((cumulated < draw[:, None] * cumulated[:, -1:]).sum(-1, dtype=torch.int16))
+    return torch.cat(drawn).view(chance.shape).long().clamp_max_(logits.shape[1] - 1)

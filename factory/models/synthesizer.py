@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from factory.diffusion.rows import few
 from factory.models.blocks import Conv3d
 from factory.models.condition import Condition, Conditioner
 from factory.models.facts import Facts
@@ -121,26 +122,30 @@ class Synthesizer(nn.Module):
         shown = flat if at is None else flat.gather(1, at)
         counts = _counts(lesions).flatten(1, 3)
         around = counts if at is None else counts.gather(1, at[..., None].expand(-1, -1, counts.shape[2]))
-        found = self._heads(voxels.transpose(1, 2), self.told(vector), facts, (shown, around.log1p()))
-        return found if at is not None else tuple(logits.unflatten(2, (nz, ny, nx)) for logits in found)
+        told, of_voxels = self.told(vector), (voxels.transpose(1, 2), shown, around.log1p())
+        if at is not None:
+            return tuple(logits.transpose(1, 2) for logits in self._heads(told, facts, *of_voxels))
+        parts = zip(*(few(values, 1) for values in of_voxels), strict=True)
+        found = zip(*(self._heads(told, facts, *part) for part in parts), strict=True)
+        return tuple(torch.cat(logits, 1).unflatten(1, (nz, ny, nx)).movedim(-1, 1) for logits in found)
 
     def _heads(
         self,
-        voxels: Float[Tensor, "b n c"],
         told: Float[Tensor, "b h"],
         facts: Facts,
-        shows: tuple[Int64[Tensor, "b n"], Float[Tensor, "b n boxes"]],
-    ) -> tuple[Float[Tensor, "b k n"], Float[Tensor, "b two n"]]:
+        voxels: Float[Tensor, "b n c"],
+        shown: Int64[Tensor, "b n"],
+        around: Float[Tensor, "b n boxes"],
+    ) -> tuple[Float[Tensor, "b n k"], Float[Tensor, "b n two"]]:
         h = nn.functional.silu(self.join(nn.functional.silu(voxels)) + told[:, None])
         anatomy = self.anatomy_head(h) + nn.functional.logsigmoid(facts.present)[:, None]
         # noise tends to no lesion, so one that shows is true, and lies in a structure that is asked to bear one
-        anatomy = anatomy + shows[0][..., None] * facts.tumour.sigmoid().clamp_min(_LEAST).log()[:, None]
+        anatomy = anatomy + shown[..., None] * facts.tumour.sigmoid().clamp_min(_LEAST).log()[:, None]
         bearing = anatomy.softmax(-1) @ facts.tumour.sigmoid()[..., None].to(anatomy.dtype)
         # once some of a lesion shows, the rest is near it
-        lesions = self.lesion_head(torch.cat([h, bearing, shows[1].to(h.dtype)], -1))
+        lesions = self.lesion_head(torch.cat([h, bearing, around.to(h.dtype)], -1))
         # a lesion is as likely as its structure is asked to bear one, but for what the head sees around it
-        lesions = lesions + torch.cat([0 * bearing, bearing.clamp_min(_LEAST).log()], -1)
-        return anatomy.transpose(1, 2), lesions.transpose(1, 2)
+        return anatomy, lesions + torch.cat([0 * bearing, bearing.clamp_min(_LEAST).log()], -1)
 
 
 def _counts(lesions: Labels) -> Int64[Tensor, "b z y x boxes"]:

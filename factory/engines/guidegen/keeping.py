@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from factory.diffusion.rows import few, rows
+
 __all__ = ["adding_up", "chances", "expected_voxels", "in_parts", "kept_voxels", "near_parts", "not_none", "of_volume"]
 
 _ROUNDS, _PACE, _NEAR = 24, 2.0, 0.05
@@ -51,25 +53,26 @@ def of_volume(
     Returns:
         Logits, and what was added to those of each class.
     """
-    rows = logits.movedim(1, -1)  # as networks give them: the classes of a voxel side by side
     added = torch.zeros_like(voxels[0]) if before is None else before
+    scores = rows(logits)
+    share = torch.empty_like(scores)
     for sharpness in _SHARPER if likeliest else (1.0,):
-        weighed = rows + added
-        share = (weighed * sharpness if sharpness != 1 else weighed).softmax(-1).flatten(0, 3)
+        for some, of_some in zip(few(scores), few(share), strict=True):
+            torch.softmax((some + added) * sharpness, -1, out=of_some)
         weight = torch.ones_like(added)
         for _ in range(_ROUNDS):
-            found = weight * ((share @ weight).reciprocal() @ share)
+            found = weight * torch.stack([(one @ weight).reciprocal() @ one for one in few(share)]).sum(0)
             change = ((voxels[0] + 0.5) / (found + 0.5)).log()
             if float(change.abs().max()) < _NEAR:
                 break
             weight = weight * change.clamp(-_PACE * sharpness, _PACE * sharpness).exp()
         added = added + weight.log() / sharpness
-    return (rows + added).movedim(-1, 1), added
+    return logits + added.view(-1, 1, 1, 1), added
 
 
 def expected_voxels(logits: Float[Tensor, "one k z y x"]) -> Float[Tensor, "one k"]:
     """How many voxels of each class the logits let expect."""
-    return logits.movedim(1, -1).softmax(-1).sum((1, 2, 3))
+    return torch.stack([some.softmax(-1).sum(0) for some in few(rows(logits))]).sum(0, keepdim=True)
 
 
 def kept_voxels(

@@ -51,7 +51,7 @@ class GuideGenMasks(MaskModel):
         )
         self.identity: Mapping[str, str] = {
             "name": "guidegen",
-            "version": "1",
+            "version": "2",
             "weights_sha256": self._package.sha256("masks"),
         }
 

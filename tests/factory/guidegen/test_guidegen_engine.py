@@ -86,7 +86,7 @@ def test_a_build_keeps_the_weights_on_record(weights: Path, tmp_path: Path) -> N
     assert [one.record.status for one in outcomes] == ["rejected"]
     package = json.loads((weights / "package.json").read_text())
     assert outcomes[0].record.weights_sha256.count("+") == 2
-    assert outcomes[0].record.mask_model == "guidegen 1"
+    assert outcomes[0].record.mask_model == "guidegen 2"
     assert set(package["stages"]) == {"masks", "autoencoder", "latents", "slices"}
 
 

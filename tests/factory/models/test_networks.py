@@ -179,14 +179,16 @@ def test_patches_see_and_give_back_every_voxel() -> None:
         assert changed[place] > 2 * changed.median()
 
 
-def test_a_few_voxels_are_predicted_as_among_all() -> None:
+@pytest.mark.parametrize("at_once", [50, 1024])
+def test_a_few_voxels_are_predicted_as_among_all(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr("factory.diffusion.rows._FEW", at_once)
     net = synthesizer()
     anatomy, lesions, t = labels(5, 2, 5, 7, 6), labels(2, 2, 5, 7, 6), torch.tensor([3, 900])
     at = torch.randint(0, 5 * 7 * 6, (2, 40))
     some, every = net(anatomy, lesions, t, condition(), at), net(anatomy, lesions, t, condition())
-    for few, logits in zip(some, every, strict=True):
+    for one, logits in zip(some, every, strict=True):
         wanted = logits.flatten(2).gather(2, at[:, None].expand(-1, logits.shape[1], -1))
-        torch.testing.assert_close(few, wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("queries", [0, 4])
