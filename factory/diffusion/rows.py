@@ -1,7 +1,7 @@
 """Scores of many classes at every voxel as rows, one for each voxel, that are worked on a few at a time.
 
-A hundred classes make volumes of scores large: each pass over one waits for memory, and on a CPU new memory costs more than the
-arithmetic. A thousand rows stay in a processor's cache from the first operation on them to the last.
+A hundred classes make volumes of scores large: each pass over one waits for memory, and each new one for pages that the system
+clears. A thousand rows stay in a processor's cache from the first operation on them to the last.
 """
 
 from jaxtyping import Float
