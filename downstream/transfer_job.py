@@ -76,7 +76,7 @@ def _prepare(job: _Job) -> None:
 
 def _train(job: _Job) -> None:
     """Fit nnU-Net's plan to this network and training, which preprocessing does not depend on, and train."""
-    dials = {key: job.plan[key] for key in ("iterations", "learning_rate", "optimiser", "given_back")}
+    dials = {key: job.plan[key] for key in ("iterations", "learning_rate", "optimiser")}
     dials["seed"] = job.options["seed"]
     planned = json.loads((job.preprocessed / f"{PLANNED_NAME}.json").read_text(encoding="utf-8"))
     plan = plan_for(planned, job.plan, dials)

@@ -29,8 +29,6 @@ class TransferPlan:
         convolutions: convolutions of each resolution in the encoder; the decoder has as many, the lowest left out.
         patch_zyx: voxels of a training patch; empty for nnU-Net's own. Divisible by 2^(resolutions - 1), folded by twice that.
         batch: patches of a step; 0 for nnU-Net's own.
-        given_back: share of the weights of rare labels, as log odds, that the finished network of a transfer is rid of, lest it draw them too large.
-            `bench nnunet` and `bench usability` keep them all.
         scales: a scan is read at the spacing times each of them; the scores are averaged.
         preset: resolution to build synthetic cases at.
     """
@@ -45,7 +43,6 @@ class TransferPlan:
     convolutions: tuple[int, ...] = ()
     patch_zyx: tuple[int, ...] = ()
     batch: int = 0
-    given_back: float = 0.0
     scales: tuple[float, ...] = (1.0,)
     preset: str = "demo"
 
@@ -77,7 +74,6 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
             convolutions=(2, 2, 2),
             patch_zyx=(32, 48, 48),
             batch=2,
-            given_back=0.5,
             scales=(0.8, 0.9, 1.0),
             preset="tiny",
         ),
@@ -91,7 +87,6 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
             convolutions=(2, 2, 2, 2),
             patch_zyx=(32, 48, 64),
             batch=2,
-            given_back=0.5,
             scales=(0.8, 0.9, 1.0),
         ),
         "full": TransferPlan(

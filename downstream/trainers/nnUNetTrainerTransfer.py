@@ -2,7 +2,7 @@
 """The trainer behind `downstream.transfer`: nnU-Net's network, loss and checkpoints, on a CPU as fast as it gets.
 
 What differs from nnU-Net's: patches come from memory and by number (`batches.py`), so that an interrupted training goes on
-exactly where it stood; steps are counted one by one; nothing is mirrored; small organs weigh more in the cross-entropy; the network may
+exactly where it stood; steps are counted one by one; nothing is mirrored; small organs weigh more in the cross-entropy at first; the network may
 be folded (`folded.py`) and learn by `muon.py`; on a CPU arrays are kept channels last, which is 2 to 4 times
 faster there, and bfloat16 is used where the processor multiplies it (AMX or AVX512-BF16), which nnU-Net does on GPUs alone.
 Dials come with the plan (`plans["factory_training"]`).
@@ -33,7 +33,7 @@ _CHECKPOINT_STEPS = 25
 _CLIP = 12.0  # norm of the gradient, as in nnU-Net
 _POWER = 0.9  # of the fall of the learning rate, as in nnU-Net
 _WARM_STEPS = 50  # in which the rate of Muon and Adam rises
-_RARITY = 0.5  # power of a label's rarity that it weighs by
+_RARITY = 0.5  # power of a label's rarity that it weighs by at the first step; it falls to 0
 _HEAVIEST = 30.0
 _THIN = 3  # voxels: volumes with fewer along a side are convolved in single precision
 
@@ -122,23 +122,20 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         if latest.is_file():
             self.load_checkpoint(str(latest))
         batches = self._batches()
-        weights = None
-        if self.dials["optimiser"] != "sgd":
-            weights = _weights(batches.frequencies(self.label_manager.num_segmentation_heads))
-            self.loss = self._weighted_loss(weights)
+        frequencies = batches.frequencies(self.label_manager.num_segmentation_heads)
         self.network.train()
         losses: list[float] = []
         first: int = self.current_epoch  # type: ignore[has-type]
         for step in range(first, self.num_epochs):
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(step)
+            if self.dials["optimiser"] != "sgd":
+                self.loss = self._weighted_loss(_weights(frequencies, 1 - step / self.num_epochs))
             losses.append(self._step(*batches[step]))
             self.current_epoch = step
             if (step + 1) % _CHECKPOINT_STEPS == 0 or step + 1 == self.num_epochs:
                 self._keep(latest, losses)
                 losses = []
-        if weights is not None:
-            self._give_back(weights, self.dials.get("given_back", 0.0))
         finished = folder / "checkpoint_final.partial"
         self.save_checkpoint(str(finished))
         finished.replace(folder / "checkpoint_final.pth")
@@ -166,16 +163,6 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         )
         depths = [0.5**i for i in range(len(self._get_deep_supervision_scales()))]
         return DeepSupervisionWrapper(loss, [one / sum(depths) for one in depths])
-
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def _give_back(self, weights: torch.Tensor, share: float) -> None:
-        """Lower the heads' scores of labels that weighed more, for they are drawn too large.
-
-        Subtracting all of the log weights would undo those of the cross-entropy (Menon et al., ICLR 2021); Dice is not weighed.
-        """
-        offsets = share * weights.log().to(self.device)
-        for head in self.network.decoder.seg_layers:
-            head.bias -= offsets.repeat_interleave(len(head.bias) // len(offsets))
 
     def _batches(self) -> Batches:
         names, _ = self.do_split()
@@ -219,7 +206,14 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         sys.stdout.flush()
 
 
-def _weights(frequencies: torch.Tensor) -> torch.Tensor:
-    """What each label weighs in the cross-entropy: the root of its rarity, so that small ones are learnt from the first step on."""
-    weights = frequencies.pow(-_RARITY)
+def _weights(frequencies: torch.Tensor, left: float) -> torch.Tensor:
+    """What each label weighs in the cross-entropy: the root of its rarity at first, so that small ones are learnt from the first step on, and 1 at last.
+
+    Weights that stay draw rare labels too large: a voxel is called theirs where that is likely by one in ten. Dice keeps them from being forgotten.
+
+    Args:
+        frequencies: share of voxels that each label has.
+        left: of the training, 1 to 0.
+    """
+    weights = frequencies.pow(-_RARITY * left)
     return (weights / (weights * frequencies).sum()).clamp(max=_HEAVIEST)

@@ -142,16 +142,12 @@ def test_a_loss_that_is_no_number_ends_the_training_with_weights_unharmed():
     assert torch.equal(network.weight, before)
 
 
-def test_labels_that_weighed_more_score_less_when_the_training_ends():
+def test_rare_labels_weigh_more_at_first_and_like_all_others_at_last():
     trainers = pytest.importorskip("downstream.trainers.nnUNetTrainerTransfer")
-    heads = torch.nn.ModuleList([torch.nn.Conv3d(1, 3 * voxels, 1) for voxels in (1, FOLD)])
-    before = [head.bias.detach().clone() for head in heads]
-    trainer = SimpleNamespace(
-        device=torch.device("cpu"), network=SimpleNamespace(decoder=SimpleNamespace(seg_layers=heads))
-    )
-    weights = trainers._weights(torch.tensor([0.9, 0.09, 0.01]))
-    trainers.nnUNetTrainerTransfer._give_back(trainer, weights, 0.5)
-    for head, old in zip(heads, before, strict=True):
-        change = (head.bias - old).detach().reshape(3, -1)
-        torch.testing.assert_close(change, (-0.5 * weights.log())[:, None].expand_as(change))
-    assert weights.tolist() == sorted(weights.tolist())
+    frequencies = torch.tensor([0.9, 0.0999, 0.0001])
+    first, half, last = (trainers._weights(frequencies, left) for left in (1.0, 0.5, 0.0))
+    assert first.tolist() == sorted(first.tolist())
+    assert first[1] / first[0] == pytest.approx(9.009**0.5, rel=1e-3)
+    assert half[1] / half[0] == pytest.approx(9.009**0.25, rel=1e-3)
+    assert float(first[2]) == pytest.approx(30.0), "at most"
+    assert last.tolist() == pytest.approx([1.0] * 3)

@@ -103,7 +103,7 @@ def _renal_artery(build: Build, side: str, sign: Number) -> Rows:
     hilum = hilum_mm(build, side, sign)
     rows = [(x + 0.7 * sign * radius, y - 1, _RENAL_Z, 2.9), (x + sign * (radius + 6), y + 4, _RENAL_Z - 1, 2.8)]
     if sign < 0:
-        rows.append((-22, -8, _RENAL_Z - 4, 2.7))
+        rows.append((-22, -6.5, _RENAL_Z - 4, 2.7))
     rows += [(*(0.45 * np.array(rows[-1][:3]) + 0.55 * hilum + (0, -3, 0)), 2.6), (*hilum, 2.3)]
     return np.array(rows, np.float64)
 
@@ -115,5 +115,5 @@ def _renal_vein(build: Build, side: str, sign: Number) -> Rows:
     if sign > 0:
         x, y, radius = _aorta_at(build, z)
         rows += [(x + radius + 4, y - radius + 1, z, 4.6), (x, y - radius - 6.5, z, 4.4), (-10, -30, z - 1, 4.4)]
-    rows.append((-20, -24, z - 2, 4.6))
+    rows.append((-20, -22, z - 2, 4.6))
     return np.array(rows, np.float64)

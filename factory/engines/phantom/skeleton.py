@@ -1,7 +1,7 @@
 """Bones of the trunk: vertebrae with discs and canal, ribs with cartilages, sternum, shoulder girdle.
 
-Sizes of vertebral bodies follow Panjabi et al. (Spine 1991, 1992); the course of the ribs follows
-the inner surface of the chest wall, sloping down to the front.
+Sizes of vertebral bodies follow Panjabi et al. (Spine 1991, 1992), heights of discs Fletcher et al. (Eur Spine J 2016, thoracic, CT) and Mansur et al.
+(J Lumbini Med Coll 2021, lumbar, MRI); the course of the ribs follows the inner surface of the chest wall, sloping down to the front.
 """
 
 import numpy as np
@@ -10,11 +10,12 @@ from jaxtyping import Float32, Float64
 from factory.engines.phantom.body import SPINE_DEPTH, SPINE_FRONT, SPINE_WIDTH
 from factory.engines.phantom.canvas import SOFT, Box, Canvas
 from factory.engines.phantom.curves import Tube, mirrored
+from factory.engines.phantom.population import Build
 from factory.engines.phantom.ribs import paint_ribs
 from factory.engines.phantom.shapes import Number, oval, smooth_max
 from factory.engines.phantom.space import Space
 
-__all__ = ["VERTEBRA_Z_MM", "paint_shoulders", "paint_spine"]
+__all__ = ["VERTEBRA_Z_MM", "disc_mm", "paint_shoulders", "paint_spine"]
 
 VERTEBRA_Z_MM = {
     "L5": -135.0, "L4": -103.0, "L3": -69.0, "L2": -34.0, "L1": 0.0, "T12": 33.0, "T11": 64.0, "T10": 92.0,
@@ -22,6 +23,20 @@ VERTEBRA_Z_MM = {
     "T1": 296.0, "C7": 313.0, "C6": 329.0, "C5": 345.0, "C4": 361.0, "C3": 377.0,
 }  # fmt: skip
 """Height of the centre of each vertebral body above that of L1, in the reference torso."""
+_SACRUM_Z_MM, _C2_Z_MM = -169.0, 393.0
+
+_DISC_MM = {
+    "L5": 10.6, "L4": 11.4, "L3": 10.6, "L2": 9.4, "L1": 7.9, "T12": 6.8, "T11": 6.2, "T10": 5.6, "T9": 5.1, "T8": 4.7,
+    "T7": 4.4, "T6": 4.1, "T5": 3.8, "T4": 3.6, "T3": 3.7, "T2": 4.0, "T1": 4.4, "C7": 4.8, "C6": 4.8, "C5": 4.8,
+    "C4": 4.8, "C3": 4.8,
+}  # fmt: skip
+"""Mean height of the disc below each vertebra at its middle."""
+_ENDPLATE_MM = 0.7
+_DISC_SPREAD, _LEVEL_SPREAD, _WEAR = (
+    0.12,
+    0.10,
+    0.35,
+)  # of the logarithm, of people and of levels; what age takes of discs that are low
 
 _CORD = ((0, 400), (0, 330), (0, 296), (0, 236), (0, 167), (0, 92), (0, 33), (0, -34), (0, -103), (0, -150))
 _ARM_RAISED = [(152, -10, 278, 18), (168, -16, 310, 13), (190, -22, 360, 11), (206, -28, 410, 11)]
@@ -42,11 +57,11 @@ def paint_spine(canvas: Canvas) -> None:
     """Paint discs, vertebrae C3 to L5 and the spinal cord in its canal."""
     box = canvas.box((-30, -50, -152), (30, 70, 392))
     canvas.fill("intervertebral_discs", box, _disc_column)
-    heights = list(VERTEBRA_Z_MM.values())
-    for index, (level, z) in enumerate(VERTEBRA_Z_MM.items()):
-        below = z - heights[index - 1] if index else -34.0
-        above = heights[index + 1] - z if index + 1 < len(heights) else 16.0
-        _paint_vertebra(canvas, level, abs(below), above)
+    centres = np.array([_SACRUM_Z_MM, *VERTEBRA_Z_MM.values(), _C2_Z_MM])
+    discs = [*(disc_mm(canvas.space.build, level) for level in VERTEBRA_Z_MM), _DISC_MM["C3"]]
+    halves = ((np.diff(centres) - discs) / 2).tolist()  # of the two bodies beside each disc
+    for level, below, above in zip(VERTEBRA_Z_MM, halves, halves[1:], strict=False):
+        _paint_vertebra(canvas, level, below, above)
     rows = [(x, SPINE_FRONT.value(z) + SPINE_DEPTH.value(z) + 10, z, 6.8 if z > -50 else 7.6) for x, z in _CORD]
     canvas.draw("spinal_cord", [canvas.space.tube(rows)], (*SOFT, *(f"vertebrae_{v}" for v in VERTEBRA_Z_MM)))
 
@@ -57,23 +72,31 @@ def _disc_column(box: Box) -> Volume:
     return oval(x, y - SPINE_FRONT(z) - depth, (SPINE_WIDTH(z) - 1, depth - 0.5), 2.3)
 
 
-def _paint_vertebra(canvas: Canvas, level: str, below: float, above: float) -> None:
+def disc_mm(build: Build, level: str) -> float:
+    """Height of the middle of the disc below a vertebra, in the reference torso: thick in some people, worn in others, the more with age."""
+    own = build.variants.trait(f"disc_{level}")
+    worn = _WEAR * np.clip((build.age_years - 45) / 40, 0, 1) * np.clip(-own - 0.3, 0, 1.6)
+    spread = np.exp(_DISC_SPREAD * build.variants.trait("discs") + _LEVEL_SPREAD * own)
+    return float(_DISC_MM[level] * spread * (1 - worn))
+
+
+def _paint_vertebra(canvas: Canvas, level: str, below: Number, above: Number) -> None:
+    """Paint a vertebra whose body reaches over these lengths from its centre, down and up."""
     name = f"vertebrae_{level}"
-    z = VERTEBRA_Z_MM[level]
     reach = np.array([30.0, 34.0, 24.0])
+    z = VERTEBRA_Z_MM[level]
     centre, up, back = _frame(z)
-    gap = 2.6 if level[0] != "L" else 4.8
     over = (*SOFT, "intervertebral_discs")
 
     def shape(box: Box) -> Volume:
         x, y, zz = box.xyz
         v = (y - centre[1]) * back[1] + (zz - centre[2]) * back[2]
         u = (y - centre[1]) * up[1] + (zz - centre[2]) * up[2]
-        half = np.where(u > 0, above, below) / 2 - gap
-        waist = 0.90 + 0.10 * np.clip(np.abs(u) / half, 0, 1.2) ** 2
+        length = np.where(u > 0, above, below)
+        waist = 0.90 + 0.10 * np.clip(np.abs(u) / length, 0, 1.2) ** 2
         round_ = oval(x, v, (SPINE_WIDTH.value(z) * waist, SPINE_DEPTH.value(z) / 2 * waist), 2.4)
-        ends = np.abs(u) - half - 0.9 * np.clip(1 - (x / 16) ** 2 - (v / 14) ** 2, -1, 1) * -1
-        return smooth_max(round_, np.asarray(ends, np.float32), 3.0)
+        rim = _ENDPLATE_MM * (1 - np.clip(1 - (x / 16) ** 2 - (v / 14) ** 2, -1, 1))  # endplates are hollow
+        return smooth_max(round_, np.asarray(np.abs(u) - length - rim, np.float32), 3.0)
 
     canvas.fill(name, canvas.box(centre - reach, centre + reach), shape, over)
     canvas.draw(name, _processes(canvas.space, level), over)

@@ -1,4 +1,4 @@
-"""Anatomical variants and the shapes of abdominal organs: what makes two people of equal size differ.
+"""Anatomical variants and the shapes of abdominal organs and discs: what makes two people of equal size differ.
 
 `draw_variants` draws from a generator of its own, so that the body and its variants do not
 disturb each other. Rates, spreads and their sources stand in `docs/variants.md`.
@@ -29,6 +29,7 @@ _TRAITS = (
     "splenic_flexure", "transverse_drop", "transverse_wave", "descending", "ascending_side", "sigmoid_high", "sigmoid_side",
     "sigmoid_depth", "haustra", "mesentery", "aorta_side", "aorta_front", "aorta_low",
 )  # fmt: skip
+_SPINE = ("discs", *sorted(f"disc_{entry.name.removeprefix('vertebrae_')}" for entry in group("vertebrae")))
 _WAVED = ("liver", "spleen", "kidney_left", "kidney_right", "stomach", "pancreas", "gallbladder", "urinary_bladder",
           "uterus", "prostate")  # fmt: skip
 Cyst = tuple[str, tuple[float, float, float], float]
@@ -43,7 +44,7 @@ _OPPOSED = (("full_", "empty_"), ("distended_", "collapsed_"), ("distended_", "c
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """What is particular about one abdomen; the default is the mean shape without any variant.
+    """What is particular about one trunk; the default is the mean shape without any variant.
 
     Attributes:
         traits: numbers of mean 0 and standard deviation 1 by name (more at a wider dial): the shape of organs.
@@ -79,7 +80,7 @@ class Variants:
 
 
 def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0) -> Variants:
-    """Draw the shapes and variants of one abdomen; the number of draws is fixed.
+    """Draw the shapes and variants of one trunk; the number of draws is fixed.
 
     Args:
         subject: what was asked; no variant contradicts it.
@@ -87,10 +88,9 @@ def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0)
         widen: 0 to 1; 1 widens the spread of shapes by half.
     """
     wide = 1 + 0.5 * widen
-    normal = np.clip(rng.standard_normal(len(_TRAITS)), -2.2, 2.2) * wide
+    traits = _traits(_TRAITS, rng, wide)
     phases = rng.uniform(0, 2 * np.pi, (len(_WAVED), 3))
     chances, amounts = rng.random(len(RATES)), rng.random(len(RATES))
-    traits = dict(zip(_TRAITS, normal.tolist(), strict=True))
     present = _present(subject, chances.tolist())
     factors: dict[str, float] = {}
     for (name, rate), amount in zip(RATES.items(), amounts.tolist(), strict=True):
@@ -102,8 +102,9 @@ def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0)
     upstream = _obstructed(subject, rng)
     if upstream:
         factors = {**upstream, **{organ: factor * upstream.get(organ, 1.0) for organ, factor in factors.items()}}
+    liver_cysts = _liver_cysts(subject, rng)
     return Variants(
-        traits=traits,
+        traits=traits | _traits(_SPINE, rng, wide),
         waves={name: tuple(row) for name, row in zip(_WAVED, phases.tolist(), strict=True)},
         widen=wide,
         present=present | {"obstructed_colon"} if upstream else present,
@@ -111,9 +112,15 @@ def draw_variants(subject: Prompt, rng: np.random.Generator, widen: float = 0.0)
         enlarged=frozenset(organ for name in present for organ in RATES[name].enlarges),
         factors=factors,
         cysts=cysts,
-        liver_cysts=_liver_cysts(subject, rng),
+        liver_cysts=liver_cysts,
         spleens=spleens if "accessory_spleen" in present else (),
     )
+
+
+def _traits(names: tuple[str, ...], rng: np.random.Generator, wide: float) -> dict[str, float]:
+    """Draw a number for each trait."""
+    normal = np.clip(rng.standard_normal(len(names)), -2.2, 2.2) * wide
+    return dict(zip(names, normal.tolist(), strict=True))
 
 
 def _present(subject: Prompt, chances: list[float]) -> frozenset[str]:

@@ -10,6 +10,7 @@ from factory.config import preset
 from factory.engines.base import Request, as_drawn
 from factory.engines.phantom import SCATTERED, Phantom, draw_build, paint
 from factory.engines.phantom.rates import RATES, cyst_rate
+from factory.engines.phantom.skeleton import disc_mm
 from factory.engines.phantom.variants import Variants, draw_variants
 from factory.engines.phantom.varying import vary
 from factory.quality import assess
@@ -111,6 +112,29 @@ def test_one_kidney_grows_where_the_other_is_gone(plain):
     labels = painted(5, subject(), gone)
     assert not mask(labels, "kidney_left").any()
     assert mask(labels, "kidney_right").sum() > 1.25 * mask(plain, "kidney_right").sum()
+
+
+@pytest.mark.parametrize(
+    ("level", "published"), [("T10", 5.4), ("L1", 7.9), ("L4", 12.0), ("L5", 11.1)]
+)  # Fletcher 2016, front; Mansur 2021, middle
+def test_discs_are_as_thick_as_published_and_thinner_with_age(level, published):
+    def heights(age):
+        build = draw_build(subject(age=age), rng("discs", "phantom"))
+        return np.array([disc_mm(vary(build, drawn(seed, subject(age=age))), level) for seed in range(300)])
+
+    young, old = heights(35), heights(85)
+    assert young.mean() == pytest.approx(published, rel=0.1)
+    assert young.std() == pytest.approx(0.16 * published, rel=0.3)
+    assert 0.8 < old.mean() / young.mean() < 0.97
+    assert np.percentile(old, 5) < np.percentile(young, 5), "some are worn down"
+
+
+def test_thick_discs_take_their_height_from_the_vertebrae():
+    thin, thick = (painted(5, subject(), Variants(traits={"discs": value})) for value in (-2.0, 2.0))
+    lumbar = [f"vertebrae_L{n}" for n in range(1, 6)]
+    grown = (thick == structure("intervertebral_discs").id).sum() / (thin == structure("intervertebral_discs").id).sum()
+    assert 1.25 < grown < 1.9
+    assert 0.85 < mask(thick, *lumbar).sum() / mask(thin, *lumbar).sum() < 0.98
 
 
 def test_cysts_lie_on_their_kidney_and_accessory_spleens_add_to_the_spleen():
