@@ -17,6 +17,7 @@ from downstream.metrics import score_case
 from downstream.nnunet_plan import CONFIGURATION, PLANS_NAME, Planning, make_plan
 from downstream.nnunet_process import end_with_parent, tell
 from downstream.predictor import predictor_of
+from downstream.transfer_plans import DIALS
 from manifests.identity import content_hash
 
 __all__ = ["main"]
@@ -55,7 +56,7 @@ def main(out: Path) -> None:
 
 
 def _plan(job: _Job) -> None:
-    dials = {key: job.plan[key] for key in ("iterations", "learning_rate", "optimiser")} | {"seed": job.options["seed"]}
+    dials = {key: job.plan[key] for key in DIALS} | {"seed": job.options["seed"]}
     plan = make_plan(Planning(job.preprocessed, job.plan, job.options["workers"]), dials)
     (job.preprocessed / f"{PLANS_NAME}.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
 

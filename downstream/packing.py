@@ -91,8 +91,9 @@ def _config(job: dict[str, Any], plan: dict[str, Any], labels: Mapping[str, int]
         features=size["features"],
         convolutions=size["convolutions"],
         folded=size["folded"],
+        squeezed=size.get("squeezed", False),  # runs from before the options have none
         largest=job["options"]["largest"],
-        scales=size.get("scales", (1.0,)),  # runs from before the option read at one
+        scales=size.get("scales", (1.0,)),
     )
 
 

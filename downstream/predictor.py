@@ -11,7 +11,7 @@ __all__ = ["continued", "predictor_of"]
 def predictor_of(trainer: Any) -> Any:
     """Load the last checkpoint of a trainer and set nnU-Net's sliding-window predictor up with its network.
 
-    Windows overlap by half and are weighted by a Gaussian, as nnU-Net does. Gradients are off in this process from here on.
+    Windows overlap by half and are weighted by a Gaussian, as nnU-Net does; values are squeezed as in training. Gradients are off in this process from here on.
     """
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -37,7 +37,9 @@ def predictor_of(trainer: Any) -> Any:
     )
     slide = predictor.predict_sliding_window_return_logits
     patch = trainer.configuration_manager.patch_size
-    predictor.predict_sliding_window_return_logits = partial(continued, slide, patch)
+    predictor.predict_sliding_window_return_logits = partial(
+        continued, lambda image: slide(trainer.squeeze(image)), patch
+    )
     torch.set_grad_enabled(False)
     return predictor
 

@@ -47,6 +47,7 @@ class BuiltinConfig(Row):
         features: channels of each resolution.
         convolutions: convolutions of each resolution, on the way down; the way up has as many, the lowest left out.
         folded: computes at half the spacing's resolution (`trainers/folded.py`).
+        squeezed: the network sees soft tissue spread (`trainers/squeeze.py`).
         largest: small pieces of organs that are one are taken away.
         scales: a scan is read at the spacing times each of them; the scores are averaged.
         held_out_dice: mean DSC by label on held-out cases of the training set.
@@ -63,6 +64,7 @@ class BuiltinConfig(Row):
     features: tuple[int, ...]
     convolutions: tuple[int, ...]
     folded: bool = False
+    squeezed: bool = False
     largest: bool = True
     scales: tuple[float, ...] = (1.0,)
     held_out_dice: dict[str, float] = Field(default_factory=dict)
@@ -92,6 +94,8 @@ class BuiltinSegmenter(Segmenter):
         from safetensors import SafetensorError
         from safetensors.torch import load_model
 
+        from downstream.trainers.squeeze import squeeze, unchanged
+
         self.config = read_config(folder, BuiltinConfig)
         self.card = SegmenterCard(
             self.config.name,
@@ -112,6 +116,7 @@ class BuiltinSegmenter(Segmenter):
             ) from error
         self._network.to(self._device, memory_format=torch.channels_last_3d).eval()
         c = self.config
+        self._squeeze = squeeze({"mean": c.mean_hu, "std": c.sd_hu}) if c.squeezed else unchanged
         scores = partial(sliding_scores, self._scores, patch_zyx=c.patch_zyx)
         how = (c.spacing_mm, c.patch_zyx, c.clip_hu, c.mean_hu, c.sd_hu, c.largest, c.scales)
         self._on_scans = ScanNetwork(scores, self.card.labels, *how)
@@ -124,7 +129,7 @@ class BuiltinSegmenter(Segmenter):
         import torch
 
         with torch.inference_mode():
-            answer = self._network(torch.from_numpy(tile)[None, None].to(self._device))
+            answer = self._network(self._squeeze(torch.from_numpy(tile))[None, None].to(self._device))
         return np.asarray(answer[0].float().cpu().numpy())
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float32
 from downstream.nnunet_plan import CONFIGURATION, PLANNED_NAME, PLANS_NAME, Planning, make_plan, plan_for
 from downstream.nnunet_process import end_with_parent, tell
 from downstream.predictor import predictor_of
+from downstream.transfer_plans import DIALS
 from downstream.whole_scan import ScanNetwork, segment_scan
 from manifests.dataset import Dataset
 from manifests.nifti import write_nifti
@@ -76,7 +77,7 @@ def _prepare(job: _Job) -> None:
 
 def _train(job: _Job) -> None:
     """Fit nnU-Net's plan to this network and training, which preprocessing does not depend on, and train."""
-    dials = {key: job.plan[key] for key in ("iterations", "learning_rate", "optimiser")}
+    dials = {key: job.plan[key] for key in DIALS}
     dials["seed"] = job.options["seed"]
     planned = json.loads((job.preprocessed / f"{PLANNED_NAME}.json").read_text(encoding="utf-8"))
     plan = plan_for(planned, job.plan, dials)

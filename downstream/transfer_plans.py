@@ -11,7 +11,10 @@ from typing import Any
 
 from manifests.errors import UnknownNameError
 
-__all__ = ["PLANS", "TransferPlan", "transfer_plan"]
+__all__ = ["DIALS", "PLANS", "TransferPlan", "transfer_plan"]
+
+DIALS = ("iterations", "learning_rate", "optimiser", "squeezed")
+"""Of a plan, what the trainer is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class TransferPlan:
         optimiser: "muon", or "sgd" as nnU-Net has it, with Nesterov momentum of 0.99.
         features: channels of each resolution; empty for nnU-Net's own network.
         folded: compute at half the spacing's resolution (`trainers/folded.py`).
+        squeezed: the network sees soft tissue spread, air and bone squeezed (`trainers/squeeze.py`).
         convolutions: convolutions of each resolution in the encoder; the decoder has as many, the lowest left out.
         patch_zyx: voxels of a training patch; empty for nnU-Net's own. Divisible by 2^(resolutions - 1), folded by twice that.
         batch: patches of a step; 0 for nnU-Net's own.
@@ -40,6 +44,7 @@ class TransferPlan:
     optimiser: str = "muon"
     features: tuple[int, ...] = ()
     folded: bool = False
+    squeezed: bool = False
     convolutions: tuple[int, ...] = ()
     patch_zyx: tuple[int, ...] = ()
     batch: int = 0

@@ -22,6 +22,7 @@ OPTIONAL = {
     "downstream/trainers/batches.py",
     "downstream/trainers/folded.py",
     "downstream/trainers/muon.py",
+    "downstream/trainers/squeeze.py",
     "downstream/trainers/nnUNetTrainerArm.py",
     "downstream/trainers/nnUNetTrainerTransfer.py",
 }

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from downstream.trainers.squeeze import Squeeze, unchanged
+
 __all__ = ["Batches", "Case", "recolour", "warp_grid"]
 
 _ROTATION = math.radians(15)
@@ -40,12 +42,12 @@ class Case:
     places: tuple[torch.Tensor, ...]
 
     @classmethod
-    def load(cls, dataset: Any, name: str) -> "Case":
-        """Read a case from nnU-Net's preprocessed folder."""
+    def load(cls, dataset: Any, name: str, squeeze: Squeeze = unchanged) -> "Case":
+        """Read a case from nnU-Net's preprocessed folder, its values squeezed."""
         data, labels, _, properties = dataset.load_case(name)
         found = properties["class_locations"].values()
         places = tuple(torch.as_tensor(rows[:, 1:].copy()) for rows in found if len(rows))
-        image = torch.as_tensor(data[:]).half()
+        image = squeeze(torch.as_tensor(data[:])).half()
         return cls(image, torch.as_tensor(labels[:]).clamp(min=0).to(torch.uint8), places)
 
 

@@ -3,7 +3,7 @@
 
 What differs from nnU-Net's: patches come from memory and by number (`batches.py`), so that an interrupted training goes on
 exactly where it stood; steps are counted one by one; nothing is mirrored; small organs weigh more in the cross-entropy at first; the network may
-be folded (`folded.py`) and learn by `muon.py`; on a CPU arrays are kept channels last, which is 2 to 4 times
+be folded (`folded.py`), see soft tissue spread (`squeeze.py`) and learn by `muon.py`; on a CPU arrays are kept channels last, which is 2 to 4 times
 faster there, and bfloat16 is used where the processor multiplies it (AMX or AVX512-BF16), which nnU-Net does on GPUs alone.
 Dials come with the plan (`plans["factory_training"]`).
 """
@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from downstream.trainers.batches import Batches, Case
 from downstream.trainers.folded import FOLD, Folded
 from downstream.trainers.muon import Muon
+from downstream.trainers.squeeze import Squeeze, squeeze, unchanged
 
 __all__ = ["autocast_cpu", "nnUNetTrainerTransfer"]
 
@@ -81,6 +82,8 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
         self.initial_lr = self.dials["learning_rate"]
         self.num_epochs = self.dials["iterations"]  # an epoch is one step here
         self.inference_allowed_mirroring_axes = None
+        measured = plans["foreground_intensity_properties_per_channel"]["0"]
+        self.squeeze: Squeeze = squeeze(measured) if self.dials.get("squeezed") else unchanged
 
     @staticmethod
     def build_network_architecture(
@@ -167,7 +170,7 @@ class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801 
     def _batches(self) -> Batches:
         names, _ = self.do_split()
         dataset, _ = self.get_tr_and_val_datasets()
-        cases = (Case.load(dataset, name) for name in sorted(names))
+        cases = (Case.load(dataset, name, self.squeeze) for name in sorted(names))
         size = self.configuration_manager.patch_size
         return Batches(cases, size, self.batch_size, self.dials["seed"], self.device)
 

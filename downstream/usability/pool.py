@@ -14,7 +14,8 @@ from typing import Any
 from downstream.nnunet_plan import CONFIGURATION, PLANS_NAME, Planning, make_plan
 from downstream.nnunet_process import tell
 from downstream.steps import Steps
-from downstream.usability.work import DIALS, Job, pool_folder, pool_name
+from downstream.transfer_plans import DIALS
+from downstream.usability.work import Job, pool_folder, pool_name
 from manifests.durable import replace
 from manifests.identity import content_hash
 from manifests.schemes import scheme

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from downstream.nnunet_plan import PLANS_NAME
+from downstream.transfer_plans import DIALS
 from manifests.identity import content_hash
 
-__all__ = ["DIALS", "Job", "pool_folder", "pool_name", "training_folder"]
+__all__ = ["Job", "pool_folder", "pool_name", "training_folder"]
 
-DIALS = ("iterations", "learning_rate", "optimiser")
 """Parts of a plan's size that the trainer takes; the others shape the network and the cases."""
 
 

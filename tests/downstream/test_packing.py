@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 from downstream.packing import pack_transfer  # noqa: E402  the package must be there
 from downstream.plain_unet import plain_unet  # noqa: E402
+from downstream.trainers.squeeze import squeeze  # noqa: E402
 
 SIZE = {
     "spacing_mm": 5.0,
@@ -23,6 +24,7 @@ SIZE = {
     "features": [4, 8],
     "convolutions": [1, 1],
     "folded": True,
+    "squeezed": True,
     "scales": [1.0],
 }
 MEASURED = {"percentile_00_5": -200.0, "percentile_99_5": 300.0, "mean": 50.0, "std": 100.0}
@@ -71,7 +73,8 @@ def test_a_packed_transfer_is_the_network_that_was_trained(run, tmp_path):
     assert opened.card.held_out_dice == {"liver": 0.91}
     tile = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
     with torch.inference_mode():
-        expected = network.eval()(torch.from_numpy(tile)[None, None])[0].numpy()
+        seen = squeeze(MEASURED)(torch.from_numpy(tile))
+        expected = network.eval()(seen[None, None])[0].numpy()
     np.testing.assert_allclose(opened._scores(tile), expected, atol=0.02)  # weights of 11 bits
     card = (tmp_path / "packed" / "README.md").read_text()
     assert "3 of 4 cases" in card

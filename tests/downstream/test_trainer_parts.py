@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,6 +10,7 @@ from downstream.predictor import continued  # noqa: E402
 from downstream.trainers.batches import Batches, Case  # noqa: E402
 from downstream.trainers.folded import FOLD, Folded, fold, unfold  # noqa: E402
 from downstream.trainers.muon import Muon, orthogonal  # noqa: E402
+from downstream.trainers.squeeze import squeeze  # noqa: E402
 
 
 def test_folding_keeps_every_voxel_and_its_place():
@@ -33,6 +35,29 @@ def test_a_folded_network_sees_blocks_and_answers_voxels():
     assert network.decoder == "heads"
     assert torch.equal(fine, image)
     assert torch.equal(coarse, image[..., :2, :2, :2])
+
+
+def test_squeezed_values_part_soft_tissues_and_keep_their_order():
+    measured = {"mean": -267.0, "std": 452.0}
+    hu = torch.tensor([-1000.0, -100.0, 40.0, 60.0, 140.0, 250.0, 1200.0])
+    air, fat, muscle, liver, marrow, bone, dense = squeeze(measured)((hu - measured["mean"]) / measured["std"]).tolist()
+    assert muscle == pytest.approx(0.0, abs=1e-5)
+    assert liver == pytest.approx(0.2, rel=0.01), "a hundred HU are one, within soft tissue"
+    assert air + 1 < fat < -1.1
+    assert marrow + 0.5 < bone < dense < bone + 2
+
+
+def test_cases_are_squeezed_as_they_are_read():
+    class Stored:
+        def load_case(self, name):
+            values = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 2, 2, 2)
+            return values, np.zeros((1, 2, 2, 2), np.int8), None, {"class_locations": {}}
+
+    measured = {"mean": 0.0, "std": 400.0}
+    plain, squeezed = Case.load(Stored(), "a"), Case.load(Stored(), "a", squeeze(measured))
+    expected = squeeze(measured)(torch.linspace(-1, 1, 8).reshape(1, 2, 2, 2)).half()
+    assert torch.equal(squeezed.image, expected)
+    assert not torch.equal(squeezed.image, plain.image)
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
