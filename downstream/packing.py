@@ -20,7 +20,7 @@ CARD = """# {name}: a segmenter of {count} labels of the torso
 
 A plain U-Net of {parameters:.1f} million parameters at {spacing:g} mm, trained on **synthetic CT alone**: {cases} of {built} cases of the mask model {masks} and the
 image model {images} (`factory build --n {built} --preset {preset} --seed {seed} --randomise {dial:g}`), {iterations} steps with seed {training_seed}
-(`factory bench transfer`, plan {plan}). {patients}
+(`factory bench transfer`, plan {plan}). HU reach it {seen}. {patients}
 
     factory bench alignment DATASET --segmenter builtin:FOLDER
 
@@ -132,6 +132,7 @@ def _card(config: BuiltinConfig, job: dict[str, Any], result: dict[str, Any], pa
         iterations=job["plan"]["iterations"],
         training_seed=job["options"]["seed"],
         plan=job["options"]["plan"],
+        seen="with soft tissue spread" if config.squeezed else "as nnU-Net scales them, soft tissue not spread",
         patients=patients,
         held_out=len(targets[SYNTHETIC]["cases"]),
         scans=len(targets["real"]["cases"]),

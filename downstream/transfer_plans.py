@@ -14,7 +14,7 @@ from manifests.errors import UnknownNameError
 __all__ = ["DIALS", "PLANS", "TransferPlan", "transfer_plan"]
 
 DIALS = ("iterations", "learning_rate", "optimiser", "squeezed")
-"""Of a plan, what the trainer is told."""
+"""Parts of a plan that the trainer takes; the others shape the network and the cases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

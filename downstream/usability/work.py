@@ -17,8 +17,6 @@ from manifests.identity import content_hash
 
 __all__ = ["Job", "pool_folder", "pool_name", "training_folder"]
 
-"""Parts of a plan's size that the trainer takes; the others shape the network and the cases."""
-
 
 def pool_name(fold: int) -> str:
     """nnU-Net's name of the dataset that holds the cases of all arms of a fold."""

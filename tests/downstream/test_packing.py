@@ -78,6 +78,7 @@ def test_a_packed_transfer_is_the_network_that_was_trained(run, tmp_path):
     np.testing.assert_allclose(opened._scores(tile), expected, atol=0.02)  # weights of 11 bits
     card = (tmp_path / "packed" / "README.md").read_text()
     assert "3 of 4 cases" in card
+    assert "HU reach it with soft tissue spread" in card
     assert "| liver | 0.910 | 0.700 (0.600 to 0.800) | 2 |" in card
     assert "| spleen |  |  |  |" in card
 

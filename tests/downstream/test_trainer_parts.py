@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from downstream.predictor import continued  # noqa: E402
+from downstream.predictor import continued, predictor_of  # noqa: E402
 from downstream.trainers.batches import Batches, Case  # noqa: E402
 from downstream.trainers.folded import FOLD, Folded, fold, unfold  # noqa: E402
 from downstream.trainers.muon import Muon, orthogonal  # noqa: E402
@@ -134,6 +134,37 @@ def test_an_image_smaller_than_a_patch_is_continued_by_its_border():
     assert seen[0].shape == (1, 4, 3, 7)
     assert set(seen[0].unique().tolist()) == set(range(24)), "no value that the image has not"
     torch.testing.assert_close(seen[0][0, 0, :, 1:5], image[0, 0])
+
+
+def test_scans_are_squeezed_before_they_are_segmented(monkeypatch):
+    predicting = pytest.importorskip("nnunetv2.inference.predict_from_raw_data")
+
+    class Slides:
+        def __init__(self, **_):
+            pass
+
+        def manual_initialization(self, *_):
+            pass
+
+        def predict_sliding_window_return_logits(self, image):
+            return image
+
+    monkeypatch.setattr(predicting, "nnUNetPredictor", Slides)
+    trainer = SimpleNamespace(
+        output_folder="",
+        load_checkpoint=lambda _: None,
+        set_deep_supervision_enabled=lambda _: None,
+        device=torch.device("cpu"),
+        network=torch.nn.Identity(),
+        plans_manager=None,
+        configuration_manager=SimpleNamespace(patch_size=(2, 2, 2)),
+        dataset_json={},
+        squeeze=squeeze({"mean": 0.0, "std": 400.0}),
+    )
+    image = torch.linspace(-1, 1, 27).reshape(1, 3, 3, 3)
+    with torch.enable_grad():  # which predictor_of switches off
+        found = predictor_of(trainer).predict_sliding_window_return_logits(image)
+    torch.testing.assert_close(found, trainer.squeeze(image))
 
 
 def test_thin_volumes_are_convolved_in_single_precision(monkeypatch):

@@ -32,11 +32,8 @@ _DISC_MM = {
 }  # fmt: skip
 """Mean height of the disc below each vertebra at its middle."""
 _ENDPLATE_MM = 0.7
-_DISC_SPREAD, _LEVEL_SPREAD, _WEAR = (
-    0.12,
-    0.10,
-    0.35,
-)  # of the logarithm, of people and of levels; what age takes of discs that are low
+_DISC_SPREAD, _LEVEL_SPREAD = 0.12, 0.10  # of the logarithm of their height, of people and of levels
+_WEAR = 0.35  # what age takes of a level that is a standard deviation lower than 0.3
 
 _CORD = ((0, 400), (0, 330), (0, 296), (0, 236), (0, 167), (0, 92), (0, 33), (0, -34), (0, -103), (0, -150))
 _ARM_RAISED = [(152, -10, 278, 18), (168, -16, 310, 13), (190, -22, 360, 11), (206, -28, 410, 11)]
