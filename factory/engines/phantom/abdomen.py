@@ -44,13 +44,13 @@ def _paint_adrenal(canvas: Canvas, side: str, sign: Number) -> None:
     name = f"adrenal_gland_{side}"
     space = canvas.space
     thicker = 0.88 * (space.build.volumes_ml.get(name, 4.0) / 4.2) ** 0.5
-    x0, y0, z0 = (38, -8, 12) if sign > 0 else (-35, 4, 20)
+    x0, y0, z0 = (40, -17, 4) if sign > 0 else (-33, -8, 13)
     tubes = []
     for t in np.linspace(0, 1, 11):
-        z, spread = z0 + 26 * t, 1.0 - 0.55 * t
-        top = (x0, y0 + 3 * t, z, 3.0)
+        z, spread = z0 + 30 * t, 1.0 - 0.55 * t
+        top = (x0, y0 + 3 * t, z, 2.4)
         tubes += [
-            space.tube([top, (x0 + sign * 9 * spread, y0 + 15 * spread, z, 2.5)], thicker),
-            space.tube([top, (x0 - sign * 3 * spread, y0 + 16 * spread, z, 2.5)], thicker),
+            space.tube([top, (x0 + sign * 10 * spread, y0 + 24 * spread, z, 1.9)], thicker),
+            space.tube([top, (x0 - sign * 3 * spread, y0 + 24 * spread, z, 1.9)], thicker),
         ]
     canvas.draw(name, tubes, (*SOFT, f"kidney_{side}", "liver", "spleen", "stomach", "pancreas"))

@@ -33,7 +33,7 @@ def _place(build: Build, side: str, sign: Number) -> _Place:
     yaw, pitch, roll, long, thick, out = (
         variants.trait(f"kidney_{name}_{side}") for name in ("yaw", "pitch", "roll", "long", "thick", "out")
     )
-    x, y, z = sign * (70 + 4 * out) + move[0] * 0.6, 22 + 0.5 * move[1], (-19 if sign > 0 else -32) + 1.6 * move[2]
+    x, y, z = sign * (70 + 4 * out) + move[0] * 0.6, 22 + 0.5 * move[1], (-19 if sign > 0 else -28) + 1.6 * move[2]
     turn, tilt = sign * (38 + 5 * build.lean["kidney_turn"] + 10 * yaw), sign * (11 + 6 * roll)
     if f"ptotic_kidney_{side}" in variants.present:
         x, y, z, tilt = x - sign * 6, y - 4, z - 48, tilt + sign * 6

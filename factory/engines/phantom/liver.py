@@ -40,13 +40,13 @@ def _lobes(xyz: XYZ, variants: Variants, low: float) -> Volume:
     """Distance to the organ: visceral surface and left edge, less its fissures, with its processes."""
     x, y, z = xyz
     t = variants.trait
-    left = 22 * t("liver_left")
+    left = 22 * t("liver_left") + 12 * ("right_hepatectomy" in variants.present)
     base = -82 - low - 9 * t("liver_low") + (0.74 + 0.13 * t("liver_tilt")) * (np.minimum(x, 0) + 112)
     base = base + (0.22 + 0.11 * t("liver_front")) * (y + 80) + (0.25 + 0.1 * t("liver_tilt")) * np.maximum(x, 0)
     base = base + 0.003 * math.exp(0.5 * t("liver_thin")) * np.maximum(x - 20, 0) ** 2
     under = (base - z) * np.float32(0.8)
-    edge = 14 - 0.92 * (y + 22) + left * np.clip((-y - 10) / 60, 0, 1)
-    medial = (x - np.minimum(edge, 78 + left)) * np.float32(0.74)
+    edge = 4 - 0.92 * (y + 22) + left * np.clip((-y - 10) / 60, 0, 1)
+    medial = (x - np.minimum(edge, 65 + left)) * np.float32(0.74)
     kidney = ellipsoid(xyz, (-66, 34, -28), (42, 40, 66))
     column = 30 - np.hypot(x, np.minimum(y - 18, 0)).astype(np.float32)
     organ = smooth_max(smooth_max(under, medial, 22.0), -kidney, 12.0)
@@ -78,8 +78,8 @@ def paint_gallbladder(canvas: Canvas, inside: Mask) -> None:
     dx, dy, dz = build.moved("gallbladder") + np.array([11 * t("gall_site"), -6 * t("gall_front"), 8 * t("gall_low")])
     low = build.lean["liver_low"] * 6 + 6 * t("liver_low")
     size = float(np.clip(build.volumes_ml["gallbladder"] / 27, 0.15, 6) ** (1 / 3))
-    fundus, neck = (-62 + dx, -84 + dy, -42 - low + dz), (-40, -50, -10)
-    middle = (-53 + dx / 2, -68 + dy / 2, -26 - low / 3 + dz / 3)
+    fundus, neck = (-75 + dx, -84 + dy, -34 - low + dz), (-48, -50, 0)
+    middle = (-64 + dx / 2, -68 + dy / 2, -16 - low / 3 + dz / 3)
 
     def shape(box: Box) -> Volume:
         xyz = bent(box.xyz, middle, build.variants.wave("gallbladder"), 4, 80)

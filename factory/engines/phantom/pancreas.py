@@ -20,8 +20,8 @@ Volume = Float32[np.ndarray, "z y x"]
 Rows = Float64[np.ndarray, "n 4"]
 
 _MEAN_ML = 72.0
-_ROWS = [(-26, -40, -36, 10), (-27, -44, -24, 13), (-22, -46, -10, 13), (-8, -50, 0, 9), (12, -50, 9, 9.5),
-         (34, -38, 13, 9.5), (58, -16, 20, 9.5), (80, 2, 27, 8)]  # fmt: skip
+_ROWS = [(-22, -40, -36, 10), (-22, -44, -24, 13), (-16, -46, -11, 13), (2, -50, 0, 9), (24, -49, 7, 9.5),
+         (48, -34, 12, 9.5), (72, -12, 19, 9.5), (92, 4, 26, 8)]  # fmt: skip
 # how far each trait moves the eight points along one axis (0 x, 1 y, 2 z), in mm
 _MOVES = (
     ("pancreas_rise", 2, (0, 0, 0, 1, 4, 7, 11, 14)),  # horizontal to oblique
@@ -65,7 +65,7 @@ def paint_pancreas(canvas: Canvas) -> None:
     rough = float(np.clip(1.8 + 0.03 * (build.age_years - 50), 1.2, 3.2))
 
     def shape(box: Box) -> Volume:
-        xyz = bent(box.xyz, (-8, -50, 0), build.variants.wave("pancreas"), 2.0 * build.variants.widen, 60)
+        xyz = bent(box.xyz, (0, -50, -2), build.variants.wave("pancreas"), 2.0 * build.variants.widen, 60)
         total = None
         for a, b in pairwise(rows.tolist()):
             part = capsule(xyz, (tuple(a[:3]), tuple(b[:3])), (a[3] + b[3]) / 2)

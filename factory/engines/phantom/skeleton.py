@@ -59,7 +59,7 @@ def paint_spine(canvas: Canvas) -> None:
     halves = ((np.diff(centres) - discs) / 2).tolist()  # of the two bodies beside each disc
     for level, below, above in zip(VERTEBRA_Z_MM, halves, halves[1:], strict=False):
         _paint_vertebra(canvas, level, below, above)
-    rows = [(x, SPINE_FRONT.value(z) + SPINE_DEPTH.value(z) + 10, z, 6.8 if z > -50 else 7.6) for x, z in _CORD]
+    rows = [(x, SPINE_FRONT.value(z) + SPINE_DEPTH.value(z) + 10, z, 7.6 if z > -50 else 8.4) for x, z in _CORD]
     canvas.draw("spinal_cord", [canvas.space.tube(rows)], (*SOFT, *(f"vertebrae_{v}" for v in VERTEBRA_Z_MM)))
 
 
@@ -104,32 +104,31 @@ def _processes(space: Space, level: str) -> list[Tube]:
     z = VERTEBRA_Z_MM[level]
     centre, up, back = _frame(z)
     d, w = SPINE_DEPTH.value(z) / 2, SPINE_WIDTH.value(z)
-    lumbar, neck = level[0] == "L", level[0] == "C"
-    side, droop = (36.0, -4.0) if lumbar else (min(22.0 + 0.08 * (z + 40), 32.0), -17.0)
-    if neck:
-        side, droop = 24.0, -8.0
-    spine_tip = d + (53.0 if lumbar else 49.0 if not neck else 38.0)
-    thick = 6.4 if lumbar else 5.0
+    lumbar, neck, block = level[0] == "L", level[0] == "C", level[0] == "L" or level in ("T11", "T12")
+    side = 36.0 if lumbar else 24.0 if neck else min(22.0 + 0.08 * (z + 40), 32.0)
+    low = -10.0 if block else -5.0  # of the spinous process at its root
+    tip, droop = d + (38.0 if neck else 46.0), -14.0 if block else -11.0 if neck else -20.0
+    thick = 6.4 if lumbar else 5.8 if block else 5.1
 
     def row(x: Number, v: Number, u: Number, r: Number) -> tuple[float, float, float, float]:
         p = centre + np.array([x, 0, 0]) + v * back + u * up
         return float(p[0]), float(p[1]), float(p[2]), r
 
     ridge = [
-        row(0, d + 20, -2, thick),
-        row(0, (d + 20 + spine_tip) / 2, droop / 2 - 2, thick * 0.8),
-        row(0, spine_tip, droop - 3, thick),
+        row(0, d + 22, low, thick),
+        row(0, (d + 22 + tip) / 2, (low + droop) / 2, thick * 0.85),
+        row(0, tip, droop, thick * 0.9),
     ]
-    tubes = space.tubes([ridge], squash_zyx=(0.5 if lumbar else 0.7, 1, 1))
+    tubes = space.tubes([ridge], squash_zyx=(0.5 if block else 0.7, 1, 1))
     plates, bars = [], []
     for s in (-1.0, 1.0):
         plates += [
-            [row(s * w * 0.62, d - 4, 5, thick), row(s * 14.5, d + 10, 4, thick)],
-            [row(s * 14.5, d + 9, 3, thick), row(s * 12, d + 17, -2, thick), row(0, d + 22, -3, thick)],
+            [row(s * w * 0.62, d - 4, 6, thick * 0.85), row(s * 14.5, d + 10, 5, thick * 0.85)],
+            [row(s * 14.5, d + 9, 3, thick), row(s * 12, d + 17, -4, thick), row(0, d + 22, low + 2, thick)],
         ]
         bars += [
             [row(s * 15, d + 10, 3, thick), row(s * side, d + (12 if lumbar else 24), 4, thick * 0.75)],
-            [row(s * 15, d + 13, 14, thick * 0.9), row(s * 15.5, d + 14, -14, thick)],
+            [row(s * 15, d + 13, 17, thick * 0.9), row(s * 15.5, d + 14, -18, thick)],
         ]
     return tubes + space.tubes(plates, squash_zyx=(0.62, 1, 1)) + space.tubes(bars)
 

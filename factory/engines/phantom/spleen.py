@@ -25,13 +25,13 @@ def paint_spleen(canvas: Canvas, inside: Mask) -> None:
         -24 + 6 * lean + 11 * t("spleen_yaw"), 22 + 6 * lean + 13 * t("spleen_pitch"), 8 + 10 * t("spleen_roll")
     )
     thick, long, wide = (math.exp(0.14 * t(f"spleen_{name}")) for name in ("thick", "long", "wide"))
-    centre = (106 + dx * 0.3, 24 + dy, 34 + dz)
-    bed = (56 - 8 * t("spleen_hollow"), -20 + dy + 6 * t("spleen_yaw"), 38 + dz)
+    centre = (106 + dx * 0.3, 29 + dy, 35 + dz)
+    bed = (54 - 8 * t("spleen_hollow"), -20 + dy + 6 * t("spleen_yaw"), 38 + dz)
     bulge = 14 + 5 * t("spleen_bulge")
 
     def shape(box: Box) -> Volume:
         xyz = bent(box.xyz, centre, build.variants.wave("spleen"), 6 * build.variants.widen, 105)
-        whole = ellipsoid(xyz, centre, (36 * thick, 54 * wide, 54 * long), frame)
+        whole = ellipsoid(xyz, centre, (40 * thick, 54 * wide, 54 * long), frame)
         organ = smooth_max(whole, -ellipsoid(xyz, bed, (34, 50, 62), frame), 10.0)
         if bulge > 8:
             organ = smooth_min(

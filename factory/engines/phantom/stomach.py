@@ -8,8 +8,9 @@ from jaxtyping import Float32, Float64
 
 from factory.engines.phantom.bending import bent
 from factory.engines.phantom.canvas import SOFT, Box, Canvas, Mask
+from factory.engines.phantom.pancreas import pancreas_rows
 from factory.engines.phantom.population import Build
-from factory.engines.phantom.shapes import capsule, smooth_min
+from factory.engines.phantom.shapes import capsule, smooth_max, smooth_min
 
 __all__ = ["paint_stomach", "pylorus"]
 
@@ -17,9 +18,10 @@ Volume = Float32[np.ndarray, "z y x"]
 Rows = Float64[np.ndarray, "n 4"]
 
 _MEAN_ML = 370.0
+_ABOVE_MM = 6.0
 _ROWS = [
-    (52, 12, 62, 30), (58, -8, 52, 34), (62, -34, 34, 33), (60, -60, 10, 29),
-    (46, -78, -16, 24), (22, -82, -30, 20), (0, -76, -27, 16), (-18, -66, -18, 11),
+    (52, -14, 69, 30), (56, -32, 60, 34), (58, -54, 46, 33), (53, -75, 26, 29),
+    (37, -88, 5, 24), (12, -91, -7, 20), (-10, -84, -8, 16), (-25, -72, -4, 11),
 ]  # fmt: skip
 # how far each trait moves the eight points along one axis (0 x, 1 y, 2 z), in mm
 _MOVES = {
@@ -62,12 +64,20 @@ def _rows(build: Build) -> Rows:
     return rows
 
 
+def _behind(xyz: tuple[Volume, Volume, Volume], gland: Rows) -> Volume:
+    """Distance into the room behind the front of the pancreas, from a little above it down: no stomach lies there."""
+    x, y, z = xyz
+    front, top = gland[:, 1] - gland[:, 3], gland[:, 2] + gland[:, 3]
+    back = y - np.interp(x, gland[:, 0], front).astype(np.float32)
+    return np.asarray(np.minimum(back, np.interp(x, gland[:, 0], top + _ABOVE_MM) - z), np.float32)
+
+
 def paint_stomach(canvas: Canvas, inside: Mask) -> None:
     """Paint the stomach with a lumen that goes through from oesophagus to duodenum."""
     build, space = canvas.space.build, canvas.space
     rows = _rows(build)
     flat = float(math.exp(0.16 * build.variants.trait("stomach_shape")))
-    centre = rows[3, :3].tolist()
+    centre, gland = rows[3, :3].tolist(), pancreas_rows(build)[2:]
 
     def shape(box: Box) -> Volume:
         x, y, z = bent(box.xyz, centre, build.variants.wave("stomach"), 6 * build.variants.widen, 120)
@@ -77,6 +87,7 @@ def paint_stomach(canvas: Canvas, inside: Mask) -> None:
             part = capsule((x, y * np.float32(flat), z), (tuple(a[:3]), tuple(b[:3])), (a[3] + b[3]) / 2)
             total = part if total is None else smooth_min(total, part, 14.0)
         assert total is not None
+        total = smooth_max(total, _behind(box.xyz, gland), 8.0)
         return np.asarray(total / np.float32(flat**0.5) + 1.8 * box.at(space.grain), np.float32)
 
     canvas.fill("stomach", canvas.box((-60, -130, -130), (140, 70, 120)), shape, SOFT, inside)
@@ -88,5 +99,5 @@ def paint_stomach(canvas: Canvas, inside: Mask) -> None:
         (*(0.5 * (rows[0, :3] + np.array((45, -18, 54)))), 8),
         (*rows[1, :3], 7),
     ]
-    end = [(*rows[-2, :3], 9), (*rows[-1, :3], 8), (*(np.array((-26, -60, -13)) + pylorus(build)), 7)]
+    end = [(*rows[-2, :3], 9), (*rows[-1, :3], 8), (*(np.array((-31, -66, -1)) + pylorus(build)), 7)]
     canvas.draw("stomach", space.tubes([thin, join, end]), (*SOFT, "liver", "spleen"))

@@ -112,14 +112,14 @@ def _portal_rows(build: Build) -> list[Rows]:
     splenic = np.column_stack([gland[:2:-1, :3] + np.array((0, 9, 4)), [4.5, 5, 5.2, 5.5, 6]])
     meet = splenic[-1, :3] + np.array((0, 4, 2))
     stem = portal_stem(build)
-    hilum = np.array((-44.0, -42, 33)) + 0.3 * (meet - np.array((-7, -38, 2)))
+    hilum = np.array((-42.0, -42, 28)) + 0.3 * (meet - np.array((0, -37, 4)))
     trunk = np.vstack([stem, meet, 0.6 * meet + 0.4 * hilum + np.array((0, 0, 2)), hilum])
-    right = hilum + np.array([(0, 0, 0), (-20, 6, 7), (-40, 16, 15)])
-    left = hilum + np.array([(0, 0, 0), (10, -14, 9), (34, -26, 15), (50, -34, 19)])
+    right = hilum + np.array([(0, 0, 0), (-12, 4, 4), (-24, 9, 9)])
+    left = hilum + np.array([(0, 0, 0), (7, -10, 6), (19, -19, 9), (30, -25, 12)])
     widths = ((trunk, (5, 5.5, 6.5, 7, 6.5)), (right, (6, 5, 3.5)), (left, (5.5, 5, 4, 3)))
     return [np.vstack([splenic, (*meet, 6.2)]), *(np.column_stack(pair) for pair in widths)]
 
 
 def portal_stem(build: Build) -> Float64[np.ndarray, "2 3"]:
     """The two points (x, y, z) below the confluence, where the superior mesenteric vein comes in."""
-    return np.array([(-8.0, -38, -48), (-7, -38, -22)]) + 0.5 * head_shift(build)
+    return np.array([(-7.0, -38, -30), (-6, -38, -16)]) + 0.5 * head_shift(build)
