@@ -28,7 +28,7 @@ _SPINE_MM = 80.0
 _ACROSS_MM = 100.0
 """The same from left to right, for a source without spine."""
 _SCALES = (0.8, 1.25)
-_FLANKS, _FLANKS_MM = ("liver", "spleen"), ((-133.0, 132.0), (-110.0, 62.0))
+_FLANKS, _FLANKS_MM = ("liver", "spleen"), ((-137.0, 132.0), (-109.0, 61.0))
 """Edges along x and y of liver and spleen together in the reference man."""
 _SPINE_WEIGHT = 6.0
 _LONG = frozenset({"aorta", "esophagus", "inferior_vena_cava", "spinal_cord", "trachea", "costal_cartilages", "small_bowel",
