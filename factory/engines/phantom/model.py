@@ -41,7 +41,7 @@ SCATTERED = frozenset(
 class Phantom(MaskModel):
     """A procedural torso: no weights, no patients in it; see `docs/phantom.md`."""
 
-    identity: Mapping[str, str] = {"name": "phantom", "version": "7"}
+    identity: Mapping[str, str] = {"name": "phantom", "version": "8"}
 
     def draw(self, request: Request) -> Masks:
         """Draw the masks of one case."""

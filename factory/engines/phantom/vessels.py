@@ -114,8 +114,8 @@ def _portal_rows(build: Build) -> list[Rows]:
     stem = portal_stem(build)
     hilum = np.array((-42.0, -42, 28)) + 0.3 * (meet - np.array((0, -37, 4)))
     trunk = np.vstack([stem, meet, 0.6 * meet + 0.4 * hilum + np.array((0, 0, 2)), hilum])
-    right = hilum + np.array([(0, 0, 0), (-12, 4, 4), (-24, 9, 9)])
-    left = hilum + np.array([(0, 0, 0), (7, -10, 6), (19, -19, 9), (30, -25, 12)])
+    right = hilum + np.array([(0, 0, 0), (-18, 6, 5), (-36, 14, 10)])
+    left = hilum + np.array([(0, 0, 0), (9, -14, 7), (31, -26, 11), (46, -34, 14)])
     widths = ((trunk, (5, 5.5, 6.5, 7, 6.5)), (right, (6, 5, 3.5)), (left, (5.5, 5, 4, 3)))
     return [np.vstack([splenic, (*meet, 6.2)]), *(np.column_stack(pair) for pair in widths)]
 
