@@ -38,7 +38,7 @@ a scan only where its reference has it; intervals are 95 % bootstraps over scans
 Apache-2.0, as the project.
 """
 
-_NO_PATIENT = "No image or label of a patient had a part in the weights."
+_NO_PATIENT = "No image or label of a patient was trained on."
 
 
 def pack_transfer(run: Path, out: Path, name: str | None = None) -> BuiltinConfig:
