@@ -65,7 +65,10 @@ def _rows(build: Build) -> Rows:
 
 
 def _behind(xyz: tuple[Volume, Volume, Volume], gland: Rows) -> Volume:
-    """Distance into the room behind the front of the pancreas, from a little above it down: no stomach lies there."""
+    """Distance into the room behind the front of the pancreas, from a little above it down.
+
+    The form keeps out of it; a stomach whose surface must move far to reach its volume grows into it all the same.
+    """
     x, y, z = xyz
     front, top = gland[:, 1] - gland[:, 3], gland[:, 2] + gland[:, 3]
     back = y - np.interp(x, gland[:, 0], front).astype(np.float32)
