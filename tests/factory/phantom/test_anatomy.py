@@ -132,3 +132,18 @@ def test_the_mesentery_of_the_heavy_holds_no_coils(body):
         root = Space(person.build).place(np.array([(2.0, -50, -110)]))[0]
         shares.append((np.linalg.norm((coils - root) / (1.25, 0.9, 1.45), axis=1) < 26).mean())
     assert shares[1] < 0.5 * shares[0]
+
+
+def test_upper_organs_lie_where_label_maps_of_patients_have_them(body):
+    patients = {
+        "gallbladder": (-142, -89, 14),
+        "stomach": (-28, -77, 53),
+        "duodenum": (-90, -61, -7),
+        "pancreas": (-54, -60, 21),
+    }
+    people = [body(seed=seed, sex=sex) for seed in range(4) for sex in ("male", "female")]
+    for name, expected in patients.items():  # from the middle of the left kidney: `benchmarks/organ_positions.py`
+        from_kidney = [
+            person.centre_mm(name) - person.centre_mm("kidney_left") for person in people if person.mask(name).any()
+        ]
+        assert np.abs(np.mean(from_kidney, axis=0) - expected).max() < 22, name
