@@ -34,7 +34,7 @@ def bench_transfer(  # one parameter per option
     preset: Annotated[str | None, typer.Option(help="Resolution; default: the plan's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the build.", rich_help_panel=_BUILDING)] = 0,
     plan: Annotated[str, typer.Option(help="Size: tiny, nano (a CPU) or full (a GPU).")] = "nano",
-    scheme: Annotated[str, typer.Option(help="Labels to train and score.")] = "torso24",
+    scheme: Annotated[str, typer.Option(help="Labels to train and score.")] = "torso25",
     iterations: Annotated[int | None, typer.Option(help="Training steps; default: the plan's.")] = None,
     training_seed: Annotated[int, typer.Option(help="Seed of weights, patches and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -31,7 +31,7 @@ __all__ = ["TransferOptions", "check_target", "check_work_folder", "parse_exclus
 
 DEVICES = ("cpu", "cuda")
 LEAST_CASES = 4
-_EXPORT = ExportOptions(id="900", name="Synthetic", scheme="torso24", verify=False)
+_EXPORT = ExportOptions(id="900", name="Synthetic", scheme="torso25", verify=False)
 _JOB = "job.json"
 _HELD_OUT, _LEAST_FOLDS = 8, 5
 _PRODUCTS = {
@@ -60,7 +60,7 @@ class TransferOptions:
     """
 
     plan: str = "nano"
-    scheme: str = "torso24"
+    scheme: str = "torso25"
     iterations: int | None = None
     seed: int = 0
     device: str = "cpu"

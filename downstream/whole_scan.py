@@ -15,7 +15,7 @@ __all__ = ["ScanNetwork", "keep_largest", "segment_scan"]
 
 LEAST_PIECE = {
     **dict.fromkeys(("lung_left", "lung_right", "lungs", "kidneys"), 0.2),
-    **dict.fromkeys(("small_bowel", "colon", "vertebrae", "ribs"), 0.02),
+    **dict.fromkeys(("small_bowel", "colon", "vertebrae", "ribs", "intervertebral_discs"), 0.02),
 }
 """Labels that may lie in several pieces, with the least a piece must be of the largest; of all others only the largest is kept."""
 
@@ -49,9 +49,10 @@ class ScanNetwork:
 def segment_scan(ct: Int16[np.ndarray, "z y x"], grid: Grid, network: ScanNetwork) -> UInt8[np.ndarray, "z y x"]:
     """Labels of a scan in HU, on its own grid.
 
-    What lies around the patient is background. A scan of few slices is continued by its first and last one.
+    What lies around the patient is background. A scan of few slices is continued by its first and last one. Scores are averaged at the
+    finest spacing that the scan is read at, so that none loses detail.
     """
-    coarse = isotropic(grid, network.spacing_mm)
+    coarse = isotropic(grid, min(network.scales) * network.spacing_mm)
     scores: np.ndarray = sum(_scores(ct, grid, network, (scale, coarse)) for scale in network.scales)  # type: ignore[assignment]
     if network.largest:
         keep_largest(scores, network.labels)
@@ -61,7 +62,7 @@ def segment_scan(ct: Int16[np.ndarray, "z y x"], grid: Grid, network: ScanNetwor
 def _scores(
     ct: Int16[np.ndarray, "z y x"], grid: Grid, network: ScanNetwork, read: tuple[float, Grid]
 ) -> Float32[np.ndarray, "labels a b c"]:
-    """Scores of a scan that is read at a scale, on a grid of the network's spacing."""
+    """Scores of a scan that is read at a scale, on the grid that they are averaged on."""
     scale, coarse = read
     spacing_mm = scale * network.spacing_mm
     values, own = resampled(ct, grid, spacing_mm)

@@ -29,6 +29,7 @@ class Appearance:
         dose: enhancement relative to the anatomy table's.
         after_s: seconds from injection to scan; 0 without contrast.
         liver_loss_hu: what fat takes from the liver's HU.
+        pancreas_fat: share of the pancreas that is fat between its lobules, 0 to 0.6.
         infiltration: fat between and in muscle fibres, 0 to 1.2; its mean over adults is about 0.35, few have most of it.
         stranding: haze and thick septa in fat, about 0 to 1.5.
         sclerosis: degenerative density in bones, 0 to 1.
@@ -41,6 +42,7 @@ class Appearance:
     dose: float
     after_s: float
     liver_loss_hu: float
+    pancreas_fat: float
     infiltration: float
     stranding: float
     sclerosis: float
@@ -53,11 +55,13 @@ class Appearance:
         """Draw the appearance of a subject; the number of draws does not depend on anything.
 
         The loss of the liver gives 7 % of adults a native liver of at most 40 HU with a standard
-        deviation of 12 HU (6.2 % and 10.8 HU in Boyce 2010 AJR). A fixed dose meets more blood in
-        a heavy patient; other spreads are chosen.
+        deviation of 12 HU (6.2 % and 10.8 HU in Boyce 2010 AJR). The pancreas of a quarter of adults holds
+        more than a tenth of fat, the more with age and weight (a third has a fatty pancreas by the meta-analysis of
+        Singh 2017 J Diabetes). A fixed dose meets more blood in a heavy patient; other spreads are chosen.
         """
         normal = rng.standard_normal(6)
         chance, loss, strand, fine, coarse, dense = rng.random(6)
+        lobules = rng.standard_normal()
         median_s, spread = _SECONDS[subject.phase]
         years, heavy = (subject.age_years - 55) / 25, (subject.weight_kg - 75) / 25
         blood = (75 / subject.weight_kg) ** 0.25
@@ -67,6 +71,7 @@ class Appearance:
             dose=float(np.clip(blood * np.exp(0.14 * wide * normal[0]), *_DOSES)),
             after_s=float(median_s * np.exp(np.clip(wide * spread * normal[1], -0.5, 0.7))),
             liver_loss_hu=float(min(-14.0 * np.log1p(-loss), 60.0)) if chance < 0.3 + 0.2 * dial else 0.0,
+            pancreas_fat=float(min(0.06 * np.exp(0.5 * years + 0.3 * heavy + 0.75 * wide * lobules), 0.6)),
             infiltration=float(min(0.27 * np.exp(0.35 * years + 0.2 * heavy + 0.6 * wide * normal[2]), 1.2)),
             stranding=float(1.2 * strand**2 * wide),
             sclerosis=float(np.clip(0.3 + 0.25 * years, 0.05, 0.8) * dense * wide),

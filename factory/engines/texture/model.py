@@ -14,7 +14,7 @@ from factory.engines.texture.calcifications import paint_calcifications
 from factory.engines.texture.enhancement import base_hu
 from factory.engines.texture.lesions import paint_lesions
 from factory.engines.texture.metal import paint_metal
-from factory.engines.texture.organs import paint_cava, paint_heart, paint_kidneys, paint_spleen
+from factory.engines.texture.organs import paint_cava, paint_heart, paint_kidneys, paint_pancreas, paint_spleen
 from factory.engines.texture.scanner import acquire
 from factory.engines.texture.scene import Scene
 from factory.engines.texture.subject import Subject
@@ -34,6 +34,7 @@ _PAINTERS = (
     paint_mesentery,
     paint_kidneys,
     paint_spleen,
+    paint_pancreas,
     paint_heart,
     paint_cava,
     paint_bowel,
@@ -51,7 +52,7 @@ class Texture(ImageModel):
     Works on the masks of any mask model: it reads anatomy, lesions and their records alone.
     """
 
-    identity: Mapping[str, str] = MappingProxyType({"name": "texture", "version": "4"})
+    identity: Mapping[str, str] = MappingProxyType({"name": "texture", "version": "5"})
 
     def render(self, request: Request, masks: Masks) -> Int16[np.ndarray, "z y x"]:
         """Render the CT in HU on the request's grid; deterministic in its arguments.

@@ -1,4 +1,4 @@
-"""Solid organs with inner structure: kidneys, heart, spleen; and the caval vein, whose blood mixes."""
+"""Solid organs with inner structure: kidneys, heart, spleen, pancreas; and the caval vein, whose blood mixes."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -7,7 +7,7 @@ from factory.engines.texture.fields import depth_mm, smooth_field, smoothstep
 from factory.engines.texture.scene import Region, Scene
 from manifests.anatomy import structure
 
-__all__ = ["paint_cava", "paint_heart", "paint_kidneys", "paint_spleen"]
+__all__ = ["paint_cava", "paint_heart", "paint_kidneys", "paint_pancreas", "paint_spleen"]
 
 _KIDNEY_S = (18.0, 35.0, 75.0, 120.0, 240.0)
 _CORTEX_HU = (35.0, 55.0, 10.0, 2.0, 4.0)
@@ -19,6 +19,10 @@ _PELVIS_HU = 8.0
 
 _HILUM_MM = (9.0, 6.0)
 """A gap in a kidney of less than twice the first belongs to its sinus, down to the second below its lips."""
+
+_LOBULE_MM, _LOBE_MM = 4.5, 18.0
+_USUAL_FAT = 0.04
+"""Fat between lobules that the table's mean includes; chosen."""
 
 _BANDS_END_S = 60.0
 _EXCRETION_S = 140.0
@@ -126,6 +130,22 @@ def paint_spleen(scene: Scene) -> None:
     field = smooth_field(region.mask.shape, spacing, 20.0, rng)
     bands = np.sin(2.6 * np.pi * field + rng.uniform(0, 2 * np.pi)).astype(np.float32)[region.mask]
     scene.hu[region.box][region.mask] += strength * rng.uniform(10, 30) * (bands - bands.mean())
+
+
+def paint_pancreas(scene: Scene) -> None:
+    """Part the pancreas into lobules with fat between them, most near its surface and more in some lobes than in others."""
+    region = scene.region("pancreas", margin_mm=6.0)
+    if region is None:
+        return
+    rng, spacing = scene.rng("pancreas"), scene.grid.spacing_mm_zyx
+    lobules, lobes = (smooth_field(region.mask.shape, spacing, mm, rng)[region.mask] for mm in (_LOBULE_MM, _LOBE_MM))
+    depth = depth_mm(region.mask, spacing, 6.0)[region.mask]
+    clefts = lobules + np.float32(0.7) * lobes - np.float32(0.12) * depth
+    start = float(np.quantile(clefts, 1 - scene.look.pancreas_fat))
+    fat = smoothstep(clefts, start - 0.5, start + 0.5)
+    gland = scene.base[structure("pancreas").id]
+    lost = gland - scene.base[structure("visceral_fat").id]
+    scene.hu[region.box][region.mask] -= lost * (fat - np.float32(_USUAL_FAT))
 
 
 def paint_cava(scene: Scene) -> None:
