@@ -57,3 +57,18 @@ def test_scores_of_scales_are_averaged(ball) -> None:
 
     network = ScanNetwork(uneven, {"liver": 1}, 4.0, (8, 8, 8), (-1024.0, 3000.0), 0.0, 1.0, scales=(1.0, 0.95))
     assert (segment_scan(ball[0], GRID, network)[ball[1]] == 1).mean() > 0.9
+
+
+def test_what_the_finest_scale_alone_can_tell_apart_stays_apart() -> None:
+    """Plates of 3 mm every 8 mm, which no grid of 4 mm holds."""
+    grid = Grid((48, 40, 40), (1.0, 2.0, 2.0))
+    mask = np.zeros(grid.shape_zyx, bool)
+    mask[np.arange(48) % 8 < 3] = True
+    ct = np.where(mask, 100, -20).astype(np.int16)
+    dice = []
+    for scales in ((1.0,), (0.5, 1.0)):
+        network = ScanNetwork(bright_is_liver, {}, 4.0, (8, 8, 8), (-1024.0, 3000.0), 0.0, 1.0, scales=scales)
+        found = segment_scan(ct, grid, network) == 1
+        dice.append(2 * (found & mask).sum() / (found.sum() + mask.sum()))
+    assert dice[1] > 0.8
+    assert dice[0] < dice[1] - 0.1

@@ -88,6 +88,7 @@ def test_mirroring_a_case_mirrors_its_labels(name):
         ("guidegen20-tumour", 21, True),
         ("btcv13", 14, True),
         ("torso24", 25, True),
+        ("torso25", 26, True),
         ("amos15", 16, True),
         ("kits", 4, True),
         ("msd-lung", 2, True),

@@ -13,12 +13,16 @@ from factory.engines.texture.appearance import Appearance
 from factory.engines.texture.artefacts import harden, radiate
 from factory.engines.texture.enhancement import base_hu, enhancement_hu, phase_shown
 from factory.engines.texture.noise import Paths, add_noise
+from factory.engines.texture.organs import paint_pancreas
 from factory.engines.texture.protocol import Protocol
 from factory.engines.texture.randomising import tone_curve
 from factory.engines.texture.scanner import slice_matrices
+from factory.engines.texture.scene import Scene
 from factory.engines.texture.subject import Subject
 from factory.engines.texture.trees import Tree, rasterise
 from manifests.anatomy import PHASES, structure, structures
+from manifests.geometry import Grid
+from prompts.schema import Patient, Prompt, Study
 
 Ask = Callable[..., Request]
 SECONDS = {"arterial": 35.0, "portal_venous": 75.0, "delayed": 240.0}
@@ -74,6 +78,44 @@ def test_fatty_livers_are_as_frequent_as_in_adults() -> None:
     assert 0.035 < (liver <= 40).mean() < 0.11
     assert 9 < liver.std() < 14
     assert liver.min() < 12
+
+
+def test_a_pancreas_grows_fatty_with_age_and_weight() -> None:
+    """A quarter of adults at 55 and more of old and heavy ones have a tenth of fat or more; few have a third."""
+    rng = generator()
+
+    def fat(age: float, kg: float) -> np.ndarray:
+        subject = Subject(age, kg, "native")
+        return np.array([Appearance.draw(subject, 0.0, rng).pancreas_fat for _ in range(2000)])
+
+    usual = fat(55.0, 75.0)
+    assert 0.18 < (usual > 0.1).mean() < 0.33
+    assert (usual > 0.33).mean() < 0.03
+    assert np.median(fat(30.0, 75.0)) < np.median(usual) < np.median(fat(80.0, 75.0))
+    assert np.median(fat(55.0, 110.0)) > np.median(usual)
+
+
+@pytest.mark.parametrize("phase", ["native", "portal_venous"])
+def test_fat_of_a_pancreas_takes_its_share_of_hu(phase: str) -> None:
+    names = ("visceral_fat", "pancreas")
+    fat, gland = (structure(name).id for name in names)
+    anatomy = np.full((24, 40, 60), fat, np.uint8)
+    anatomy[6:18, 10:30, 8:52] = gland
+    grid = Grid(anatomy.shape, (2.5, 2.5, 2.5))
+    subject = Subject(60.0, 80.0, phase)
+    look = Appearance.draw(subject, 0.0, generator())
+    base = base_hu(subject, look, generator(2))
+    patient = Patient(age_years=60, sex="male", height_cm=175, weight_kg=80)
+    prompt = Prompt(patient=patient, study=Study(contrast_phase=phase, region="torso"))
+    masks = Masks(anatomy, np.zeros(anatomy.shape, np.uint8), ())
+    means = []
+    for share in (0.0, 0.2, 0.4):
+        own = replace(look, pancreas_fat=share)
+        scene = Scene(Request("c0", prompt, prompt, grid), masks, subject, own, base, base[anatomy])
+        paint_pancreas(scene)
+        means.append(scene.hu[anatomy == gland].mean())
+        np.testing.assert_array_equal(scene.hu[anatomy == fat], base[fat])
+    np.testing.assert_allclose(-np.diff(means) / (base[gland] - base[fat]), 0.2, atol=0.04)
 
 
 def test_a_dose_brightens_all_vessels_together_and_the_dial_parts_them() -> None:
