@@ -31,7 +31,7 @@ from manifests.geometry import Grid
 __all__ = ["BuiltinConfig", "BuiltinSegmenter", "builtin_network", "shipped_weights", "write_builtin"]
 
 CARD = "README.md"
-SHIPPED = "torso24"
+SHIPPED = "torso25"
 
 
 class BuiltinConfig(Row):

@@ -87,7 +87,7 @@ def test_delivered_tumours_are_those_of_the_prompt(workshop: Path) -> None:
 def test_the_segmenter_that_ships_finds_the_organs_of_a_phantom(workshop: Path) -> None:
     """It was trained on other cases at finer voxels; 144 mm with the dome of the liver and the base of the lungs are enough and take seconds."""
     pytest.importorskip("nnunetv2")
-    dataset, labels = Dataset.open(workshop / "data-table"), scheme("torso24")
+    dataset, labels = Dataset.open(workshop / "data-table"), scheme("torso25")
     record = dataset.accepted()[0]
     arrays = dataset.read(record.case_id)
     painted = paint(arrays.anatomy, arrays.lesions, record.lesions, labels)
