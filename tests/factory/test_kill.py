@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from prompts.table import write_prompts
 HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
 N = 10
+_OUTCOME = re.compile(r"c[0-9a-f]{20} \S+:(\d+)")  # a line of `toy_driver.py`: case and worker
 
 
 @pytest.fixture(scope="session")
@@ -113,14 +115,16 @@ def drill_workers(out: Path, manifest: Path, undisturbed: Dataset, *, seed: int,
     )
     assert process.stdout
     process.stdout.readline()
-    victims = set(moments.sample(range(N - 4), kills))
-    for number, line in enumerate(process.stdout):
-        if number in victims:
+    victims, killed = set(moments.sample(range(N - 4), kills)), set[int]()
+    outcomes = filter(None, (_OUTCOME.fullmatch(line.strip()) for line in process.stdout))  # Ray prints there, too
+    for number, outcome in enumerate(outcomes):
+        if number in victims and (pid := int(outcome[1])) not in killed:  # its last outcomes may come after its end
             time.sleep(moments.uniform(0.0, 0.1))
-            pid = int(line.split()[1].split(":")[1])
             assert pid != process.pid
             os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
     process.stdout.close()
+    assert killed
     assert process.wait() == 0
     require_equal(out, undisturbed)
 
