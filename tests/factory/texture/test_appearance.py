@@ -81,7 +81,7 @@ def test_fatty_livers_are_as_frequent_as_in_adults() -> None:
 
 
 def test_a_pancreas_grows_fatty_with_age_and_weight() -> None:
-    """A quarter of adults at 55 and more of old and heavy ones have a tenth of fat or more; few have a third."""
+    """As chosen: a quarter of adults at 55 have a tenth of fat or more, few have a third, old and heavy ones have more."""
     rng = generator()
 
     def fat(age: float, kg: float) -> np.ndarray:
