@@ -28,9 +28,9 @@ from manifests.errors import (
 __all__ = ["PLANS", "NnunetOptions", "NnunetResult", "run_nnunet"]
 
 PLANS: dict[str, dict[str, Any]] = {
-    name: transfer_plan(name).to_json() | {"spacing_mm": None} for name in ("tiny", "nano", "full")
+    name: transfer_plan(name).to_json() | {"spacing_mm": None, "members": 1} for name in ("tiny", "nano", "full")
 }
-"""Sizes of `bench transfer` by name, at the spacing that nnU-Net plans."""
+"""Sizes of `bench transfer` by name, one network at the spacing that nnU-Net plans."""
 
 _DEVICES = ("cpu", "cuda")
 _JOB = "job.json"

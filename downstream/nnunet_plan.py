@@ -8,7 +8,7 @@ from typing import Any
 
 from downstream.nnunet_process import tell
 
-__all__ = ["CONFIGURATION", "PLANNED_NAME", "PLANS_NAME", "Planning", "make_plan", "plan_for"]
+__all__ = ["CONFIGURATION", "PLANNED_NAME", "PLANS_NAME", "Planning", "make_plan", "plan_for", "plans_name"]
 
 CONFIGURATION, PLANS_NAME = "3d_fullres", "factoryPlans"
 PLANNED_NAME = "planned"  # as nnU-Net made it, before it was fitted
@@ -79,6 +79,11 @@ def plan_for(plan: dict[str, Any], size: dict[str, Any], dials: dict[str, Any]) 
         }
     configurations = {CONFIGURATION: configuration}
     return plan | {"plans_name": PLANS_NAME, "configurations": configurations, "factory_training": dials}
+
+
+def plans_name(member: int) -> str:
+    """Name of the plan of one of several networks, from 0; nnU-Net keeps their results apart by it."""
+    return f"{PLANS_NAME}{member + 1}" if member else PLANS_NAME
 
 
 def _network(planned: dict[str, Any], size: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TextIO
 
 from manifests.errors import WorkerError
@@ -21,6 +23,7 @@ __all__ = [
     "environment",
     "machine_variables",
     "run_module",
+    "run_together",
     "tell",
 ]
 
@@ -54,10 +57,14 @@ def command_environment() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
-def machine_variables() -> dict[str, str]:
-    """Variables of a process that computes: a thread for every core that this one may use, and memory that is kept."""
+def machine_variables(sharing: int = 1) -> dict[str, str]:
+    """Variables of a process that computes: a thread for every core that this one may use, and memory that is kept.
+
+    Args:
+        sharing: processes that share the cores.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {**dict.fromkeys(_THREADS, str(allowed)), **_KEEP_PAGES}
+    return {**dict.fromkeys(_THREADS, str(max(1, allowed // sharing))), **_KEEP_PAGES}
 
 
 def tell(stage: str, done: int, total: int) -> None:
@@ -95,40 +102,87 @@ def run_module(
     Raises:
         WorkerError: if it fails; the message has its last line.
     """
-    command = [sys.executable, "-m", module, *arguments]
-    with (
-        log.open("a", encoding="utf-8") as file,
-        subprocess.Popen(
-            command,
-            env=os.environ | variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        ) as process,
-    ):
+    run_together(module, [arguments], variables, log, on_progress)
+
+
+def run_together(
+    module: str, arguments: Sequence[Sequence[str]], variables: dict[str, str], log: Path, on_progress: Progress
+) -> None:
+    """Run a Python module side by side with each of several arguments; an interruption, or one that fails, ends all.
+
+    Args:
+        module: as in `run_module`.
+        arguments: of each process.
+        variables: added to the environment of all.
+        log: where all they print is added.
+        on_progress: gets the sums over processes of what they tell of a stage.
+
+    Raises:
+        WorkerError: if one fails; the message has its last line.
+    """
+    with log.open("a", encoding="utf-8") as file, ExitStack() as stack:
+        processes = [stack.enter_context(_start(module, one, variables)) for one in arguments]
         try:
-            last = _follow(process, file, on_progress)
+            failed = _follow(processes, file, on_progress)
         except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)  # its worker processes, too
-            process.wait()
+            _end(processes)
             raise
-    if process.returncode:
-        got = f"exit {process.returncode}: {last[:300]}"
-        raise WorkerError(f"python -m {module}", got=got, need="exit 0", do=f"Read {log}.")
+        if failed:
+            _end(processes)
+            code, last = failed
+            raise WorkerError(f"python -m {module}", got=f"exit {code}: {last[:300]}", need="exit 0", do=f"Read {log}.")
 
 
-def _follow(process: "subprocess.Popen[str]", log: TextIO, on_progress: Progress) -> str:
-    """Read what a process prints until it ends: all goes to the log, progress to its caller; its last line."""
-    assert process.stdout
-    last = ""
-    for line in process.stdout:
+def _start(module: str, arguments: Sequence[str], variables: dict[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def _end(processes: Sequence["subprocess.Popen[str]"]) -> None:
+    """End processes that are still there, and their workers."""
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+def _follow(processes: Sequence["subprocess.Popen[str]"], log: TextIO, on_progress: Progress) -> tuple[int, str] | None:
+    """Read what processes print until all have ended, or one has failed: all goes to the log, progress to the caller.
+
+    Returns:
+        Exit code and last line of one that failed.
+    """
+    lines: SimpleQueue[tuple[int, str]] = SimpleQueue()
+    for number, process in enumerate(processes):
+        threading.Thread(target=_read, args=(number, process, lines), daemon=True).start()
+    last, told, left = [""] * len(processes), dict[str, dict[int, int]](), len(processes)
+    while left:
+        number, line = lines.get()
+        if not line:  # the end of what it prints
+            left -= 1
+            if code := processes[number].wait():
+                return code, last[number]
+            continue
         log.write(line)
         log.flush()
-        last = line.strip() or last
+        last[number] = line.strip() or last[number]
         if line.startswith("@progress "):
             _, stage, done, total = line.split()
-            on_progress(stage, int(done), int(total))
-    return last
+            told.setdefault(stage, {})[number] = int(done)
+            on_progress(stage, sum(told[stage].values()), int(total) * len(processes))
+    return None
+
+
+def _read(number: int, process: "subprocess.Popen[str]", lines: "SimpleQueue[tuple[int, str]]") -> None:
+    assert process.stdout
+    for line in process.stdout:
+        lines.put((number, line))
+    lines.put((number, ""))

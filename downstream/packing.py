@@ -1,4 +1,4 @@
-"""A finished `factory bench transfer` as a built-in segmenter: its weights, how scans go into it, and a card of what it reached."""
+"""A finished `factory bench transfer` as a built-in segmenter: the weights of its networks, how scans go into it, and a card of what it reached."""
 
 import json
 from collections.abc import Mapping
@@ -7,9 +7,11 @@ from statistics import fmean
 from typing import Any
 
 from downstream.nnunet_checkpoint import CHECKPOINT, load_weights, read_checkpoint, read_json
-from downstream.nnunet_plan import PLANS_NAME
+from downstream.nnunet_plan import PLANS_NAME, plans_name
+from downstream.plain_unet import plain_unet
 from downstream.results import Results
-from downstream.segmenter_builtin import BuiltinConfig, builtin_network, write_builtin
+from downstream.segmenter_builtin import BuiltinConfig, write_builtin
+from downstream.transfer_plans import member_seed
 from downstream.transfer_scores import SYNTHETIC
 from manifests.dataset import Dataset
 from manifests.errors import InvalidValueError, LocationError
@@ -18,9 +20,9 @@ __all__ = ["pack_transfer"]
 
 CARD = """# {name}: a segmenter of {count} labels of the torso
 
-A plain U-Net of {parameters:.1f} million parameters at {spacing:g} mm, trained on **synthetic CT alone**: {cases} of {built} cases of the mask model {masks} and the
-image model {images} (`factory build --n {built} --preset {preset} --seed {seed} --randomise {dial:g}`), {iterations} steps with seed {training_seed}
-(`factory bench transfer`, plan {plan}). HU reach it {seen}. {patients}
+{networks} of {parameters:.1f} million parameters at {spacing:g} mm, trained on **synthetic CT alone**: {cases} of {built} cases of the mask model {masks} and the
+image model {images} (`factory build --n {built} --preset {preset} --seed {seed} --randomise {dial:g}`), {iterations} steps
+with seed {training_seed} (`factory bench transfer`, plan {plan}). HU reach it {seen}. {patients}
 
     factory bench alignment DATASET --segmenter builtin:FOLDER
 
@@ -42,7 +44,7 @@ _NO_PATIENT = "No image or label of a patient was trained on."
 
 
 def pack_transfer(run: Path, out: Path, name: str | None = None) -> BuiltinConfig:
-    """Pack the network of a finished transfer as a folder that `BuiltinSegmenter` reads.
+    """Pack the network of a finished transfer, or its networks, as a folder that `BuiltinSegmenter` reads.
 
     Args:
         run: work folder of a finished `factory bench transfer`, with a plan whose network is ours.
@@ -54,6 +56,8 @@ def pack_transfer(run: Path, out: Path, name: str | None = None) -> BuiltinConfi
         InvalidValueError: a plan with nnU-Net's own network.
         FileFormatError: a checkpoint of another network.
     """
+    from downstream.trainers.averaged import averaged
+
     if not (run / "results.json").is_file():
         raise LocationError(
             str(run), got="no results.json", need="a finished transfer", do="Run factory bench transfer to its end."
@@ -70,11 +74,9 @@ def pack_transfer(run: Path, out: Path, name: str | None = None) -> BuiltinConfi
     labels = read_json(folder / "dataset.json")["labels"]
     config = _config(job, read_json(folder / f"{PLANS_NAME}.json"), labels, name or job["options"]["scheme"])
     config = config.model_copy(update=_reached(run, job, config.labels))
-    network = builtin_network(config)
-    checkpoint = _checkpoint(run)
-    load_weights(network, read_checkpoint(checkpoint), checkpoint)
-    parameters = sum(one.numel() for one in network.parameters()) / 1e6
-    write_builtin(out, network, config, _card(config, job, result, parameters))
+    networks = [_network(run, config, member) for member in range(config.members)]
+    parameters = sum(one.numel() for one in networks[0].parameters()) / 1e6
+    write_builtin(out, averaged(networks), config, _card(config, job, result, parameters))
     return config
 
 
@@ -90,8 +92,9 @@ def _config(job: dict[str, Any], plan: dict[str, Any], labels: Mapping[str, int]
         sd_hu=measured["std"],
         features=size["features"],
         convolutions=size["convolutions"],
+        members=size.get("members", 1),  # runs from before the options have none
         folded=size["folded"],
-        squeezed=size.get("squeezed", False),  # runs from before the options have none
+        squeezed=size.get("squeezed", False),
         largest=job["options"]["largest"],
         scales=size.get("scales", (1.0,)),
     )
@@ -106,19 +109,26 @@ def _reached(run: Path, job: dict[str, Any], labels: tuple[str, ...]) -> dict[st
     return {"held_out_dice": means, "held_out_on": f"{count} synthetic cases held out of its training"}
 
 
-def _checkpoint(run: Path) -> Path:
-    found = sorted((run / "results").glob(f"*/*/fold_0/{CHECKPOINT}"))
+def _network(run: Path, config: BuiltinConfig, member: int) -> Any:
+    """A network as it was trained."""
+    found = list((run / "results").glob(f"*/*__{plans_name(member)}__*/fold_0/{CHECKPOINT}"))
     if not found:
-        raise LocationError(str(run), got=f"no {CHECKPOINT}", need="a finished transfer", do="Check the path.")
-    return found[0]
+        raise LocationError(
+            str(run), got=f"no {CHECKPOINT} of {plans_name(member)}", need="a finished transfer", do="Check the path."
+        )
+    network = plain_unet(config.features, config.convolutions, 1 + len(config.labels), folded=config.folded)
+    load_weights(network, read_checkpoint(found[0]), found[0])
+    return network
 
 
 def _card(config: BuiltinConfig, job: dict[str, Any], result: dict[str, Any], parameters: float) -> str:
     targets, spec = job["targets"], Dataset.open(job["targets"][SYNTHETIC]["dataset"]).spec
     split = json.loads((Path(job["folder"]) / "splits_final.json").read_text(encoding="utf-8"))[0]
     patients = "Its cases were drawn from label maps of patients." if spec.from_patients else _NO_PATIENT
+    seeds = [str(member_seed(job["options"]["seed"], config.members, member)) for member in range(config.members)]
     return CARD.format(
         name=config.name,
+        networks="A plain U-Net" if config.members == 1 else f"The mean of {config.members} plain U-Nets",
         count=len(config.labels),
         parameters=parameters,
         spacing=config.spacing_mm,
@@ -130,7 +140,7 @@ def _card(config: BuiltinConfig, job: dict[str, Any], result: dict[str, Any], pa
         seed=spec.run_seed,
         dial=spec.randomise,
         iterations=job["plan"]["iterations"],
-        training_seed=job["options"]["seed"],
+        training_seed=" and ".join(seeds),
         plan=job["options"]["plan"],
         seen="with soft tissue spread" if config.squeezed else "as nnU-Net scales them, soft tissue not spread",
         patients=patients,

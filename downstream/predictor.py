@@ -1,23 +1,29 @@
-"""nnU-Net's predictor for a trainer of ours whose training is finished: one set of weights, no mirroring."""
+"""nnU-Net's predictor for trainers of ours whose training is finished: the mean of their networks, no mirroring."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from downstream.nnunet_checkpoint import CHECKPOINT
+
 __all__ = ["continued", "predictor_of"]
 
 
-def predictor_of(trainer: Any) -> Any:
-    """Load the last checkpoint of a trainer and set nnU-Net's sliding-window predictor up with its network.
+def predictor_of(*trainers: Any) -> Any:
+    """Load the last checkpoints of trainers with one plan and set nnU-Net's sliding-window predictor up with the mean of their networks.
 
     Windows overlap by half and are weighted by a Gaussian, as nnU-Net does; values are squeezed as in training. Gradients are off in this process from here on.
     """
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
-    trainer.set_deep_supervision_enabled(False)
+    from downstream.trainers.averaged import averaged
+
+    for one in trainers:
+        one.load_checkpoint(str(Path(one.output_folder) / CHECKPOINT))
+        one.set_deep_supervision_enabled(False)
+    trainer, network = trainers[0], averaged([one.network for one in trainers])
     predictor = nnUNetPredictor(
         tile_step_size=0.5,
         use_gaussian=True,
@@ -27,10 +33,10 @@ def predictor_of(trainer: Any) -> Any:
         allow_tqdm=False,
     )
     predictor.manual_initialization(
-        trainer.network,
+        network,
         trainer.plans_manager,
         trainer.configuration_manager,
-        [trainer.network.state_dict()],
+        [network.state_dict()],
         trainer.dataset_json,
         type(trainer).__name__,
         None,

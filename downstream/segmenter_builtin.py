@@ -1,6 +1,6 @@
-"""Segmenters as the project ships them: a folder with a network's weights, its configuration and a card.
+"""Segmenters as the project ships them: a folder with the weights of networks, their configuration and a card.
 
-    model.safetensors   weights of a plain U-Net (`plain_unet.py`), half precision
+    model.safetensors   weights of a plain U-Net (`plain_unet.py`) or of several, half precision
     config.json         `BuiltinConfig`: labels, spacing, normalisation, shape of the network, held-out DSC
     README.md           the card: what it was trained on, what it is good for, its licence
 
@@ -46,6 +46,7 @@ class BuiltinConfig(Row):
         mean_hu, sd_hu: then centred and scaled.
         features: channels of each resolution.
         convolutions: convolutions of each resolution, on the way down; the way up has as many, the lowest left out.
+        members: networks whose scores are averaged.
         folded: computes at half the spacing's resolution (`trainers/folded.py`).
         squeezed: the network sees soft tissue spread (`trainers/squeeze.py`).
         largest: small pieces of organs that are one are taken away.
@@ -63,6 +64,7 @@ class BuiltinConfig(Row):
     sd_hu: float
     features: tuple[int, ...]
     convolutions: tuple[int, ...]
+    members: int = Field(default=1, ge=1)
     folded: bool = False
     squeezed: bool = False
     largest: bool = True
@@ -81,12 +83,15 @@ class BuiltinConfig(Row):
 
 
 def builtin_network(config: BuiltinConfig) -> Any:
-    """The network of a configuration, randomly initialised."""
-    return plain_unet(config.features, config.convolutions, 1 + len(config.labels), folded=config.folded)
+    """The network of a configuration, or the mean of its networks, randomly initialised."""
+    from downstream.trainers.averaged import averaged
+
+    shape = (config.features, config.convolutions, 1 + len(config.labels))
+    return averaged([plain_unet(*shape, folded=config.folded) for _ in range(config.members)])
 
 
 class BuiltinSegmenter(Segmenter):
-    """A plain U-Net from a folder, kept in memory."""
+    """A plain U-Net or the mean of several from a folder, kept in memory."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         require_nnunet()

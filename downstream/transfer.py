@@ -13,7 +13,7 @@ from typing import Any
 from downstream.export_nnunet import ExportOptions, export
 from downstream.ledger import writing
 from downstream.nnunet_layout import require_nnunet
-from downstream.nnunet_process import Progress, environment, run_module
+from downstream.nnunet_process import Progress, environment, machine_variables, run_module, run_together
 from downstream.splits import groups
 from downstream.steps import Steps, alone
 from downstream.transfer_plans import transfer_plan
@@ -50,7 +50,7 @@ class TransferOptions:
     Attributes:
         plan: a key of `transfer_plans.PLANS`.
         scheme: label scheme that is trained and scored.
-        iterations: training steps; None for the plan's.
+        iterations: training steps of each network; None for the plan's.
         seed: of weights, patches and augmentation.
         device: "cpu" or "cuda".
         workers: processes for preprocessing.
@@ -206,12 +206,25 @@ def _run(
     steps = Steps(out, _PRODUCTS)
     for step in ("prepare", "train", "predict"):
         if not steps.done(step, _key(job, step)):
-            run_module("downstream.transfer_job", [str(out.resolve()), step], variables, out / "log.txt", tell)
+            _do(step, out, job, variables, tell)
             steps.finish(step, _key(job, step))
     steps.done("score", scoring := _key(job, "score") + content_hash([options.tolerance_mm]))
     scores = score_arms(out, job["targets"], Scoring(wanted, options.tolerance_mm, options.exclude), tell)
     steps.finish("score", scoring)
     return write_result(out, scores, job, list(wanted.labels))
+
+
+def _do(step: str, out: Path, job: dict[str, Any], variables: dict[str, str], tell: Progress) -> None:
+    """Do a step in other processes: members learn side by side where they share cores, one after the other on a GPU."""
+    module, log, whole = "downstream.transfer_job", out / "log.txt", [str(out.resolve()), step]
+    members = [[*whole, str(member)] for member in range(job["plan"]["members"])]
+    if step != "train":
+        run_module(module, whole, variables, log, tell)
+    elif job["options"]["device"] == "cpu":
+        run_together(module, members, variables | machine_variables(sharing=len(members)), log, tell)
+    else:
+        for member in members:
+            run_module(module, member, variables, log, tell)
 
 
 def _trainable(synthetic: Path, cases: Sequence[CaseRecord]) -> Dataset:

@@ -67,8 +67,10 @@ def transfer_costs(options: TransferOptions, real: Path, source: Path | int) -> 
         "build": count * _BUILD_S / options.workers if isinstance(source, int) else 0.0,
         "export": count * _EXPORT_S,
         "prepare": count * _PREPARE_S / options.workers,
-        "train": size["iterations"] * step_s,
-        "predict": scans * len(size["scales"]) * (windows * _PATCH_SHARE * step_s / max(size["batch"], 1) + 10),
+        "train": size["members"] * size["iterations"] * step_s,
+        "predict": scans
+        * len(size["scales"])
+        * (size["members"] * windows * _PATCH_SHARE * step_s / max(size["batch"], 1) + 10),
         "score": scans * _SCORE_S,
     }
     known = "rough but for the training; building depends on preset and dial"

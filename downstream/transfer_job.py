@@ -1,6 +1,6 @@
-"""The process behind `downstream.transfer`: `python -m downstream.transfer_job OUT STEP` does one step of `OUT/job.json`.
+"""The process behind `downstream.transfer`: `python -m downstream.transfer_job OUT STEP [MEMBER]` does one step of `OUT/job.json`.
 
-Steps: `prepare` (nnU-Net's fingerprint, plan and preprocessing), `train`, `predict`. A second run of `train` goes
+Steps: `prepare` (nnU-Net's fingerprint, plan and preprocessing), `train` (one member), `predict`. A second run of `train` goes
 on from the checkpoint, of `predict` with the first case that has no file.
 """
 
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from downstream.nnunet_plan import CONFIGURATION, PLANNED_NAME, PLANS_NAME, Planning, make_plan, plan_for
+from downstream.nnunet_checkpoint import CHECKPOINT
+from downstream.nnunet_plan import CONFIGURATION, PLANNED_NAME, PLANS_NAME, Planning, make_plan, plan_for, plans_name
 from downstream.nnunet_process import end_with_parent, tell
 from downstream.predictor import predictor_of
-from downstream.transfer_plans import DIALS
+from downstream.transfer_plans import DIALS, member_seed
 from downstream.whole_scan import ScanNetwork, segment_scan
 from manifests.dataset import Dataset
 from manifests.nifti import write_nifti
@@ -45,23 +46,26 @@ class _Job:
         found: dict[str, int] = json.loads(text)["labels"]
         return found
 
-    def trainer(self) -> Any:
-        """nnU-Net's trainer for the finished plan."""
+    def trainer(self, member: int) -> Any:
+        """nnU-Net's trainer for the finished plan of a network."""
         import torch
 
         from downstream.trainers.nnUNetTrainerTransfer import nnUNetTrainerTransfer
 
-        plan = json.loads((self.preprocessed / f"{PLANS_NAME}.json").read_text(encoding="utf-8"))
+        plan = json.loads((self.preprocessed / f"{plans_name(member)}.json").read_text(encoding="utf-8"))
         dataset_json = json.loads((self.preprocessed / "dataset.json").read_text(encoding="utf-8"))
         plan["continue_training"] = False  # the trainer pops it
         return nnUNetTrainerTransfer(plan, CONFIGURATION, 0, dataset_json, torch.device(self.options["device"]))
 
 
-def main(out: Path, step: str) -> None:
-    """Do one step of the job of a folder."""
+def main(out: Path, step: str, member: int = 0) -> None:
+    """Do one step of the job of a folder, the training of one of its networks."""
     data = json.loads((out / "job.json").read_text(encoding="utf-8"))
     job = _Job(out, Path(data["folder"]), data["plan"], data["options"], data["targets"])
-    {"prepare": _prepare, "train": _train, "predict": _predict}[step](job)
+    if step == "train":
+        _train(job, member)
+    else:
+        {"prepare": _prepare, "predict": _predict}[step](job)
 
 
 def _prepare(job: _Job) -> None:
@@ -75,22 +79,25 @@ def _prepare(job: _Job) -> None:
     tell("prepare", 1, 1)
 
 
-def _train(job: _Job) -> None:
+def _train(job: _Job, member: int) -> None:
     """Fit nnU-Net's plan to this network and training, which preprocessing does not depend on, and train."""
     dials = {key: job.plan[key] for key in DIALS}
-    dials["seed"] = job.options["seed"]
+    dials["seed"] = member_seed(job.options["seed"], job.plan["members"], member)
     planned = json.loads((job.preprocessed / f"{PLANNED_NAME}.json").read_text(encoding="utf-8"))
-    plan = plan_for(planned, job.plan, dials)
-    (job.preprocessed / f"{PLANS_NAME}.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
-    trainer = job.trainer()
+    plan = plan_for(planned, job.plan, dials) | {"plans_name": plans_name(member)}
+    (job.preprocessed / f"{plans_name(member)}.json").write_text(json.dumps(plan, indent=2), encoding="utf-8")
+    trainer = job.trainer(member)
+    if (Path(trainer.output_folder) / CHECKPOINT).is_file():
+        tell("train", trainer.num_epochs, trainer.num_epochs)
+        return
     tell("train", 0, trainer.num_epochs)
     trainer.run_training()
 
 
 def _predict(job: _Job) -> None:
     """Segment every target case, from its CT as the dataset has it."""
-    trainer = job.trainer()
-    network = _scan_network(job, trainer, predictor_of(trainer))
+    trainers = [job.trainer(member) for member in range(job.plan["members"])]
+    network = _scan_network(job, trainers[0], predictor_of(*trainers))
     todo = [(arm, target["dataset"], case) for arm, target in job.targets.items() for case in target["cases"]]
     for done, (arm, dataset, case) in enumerate(todo):
         tell("predict", done, len(todo))
@@ -133,4 +140,4 @@ def _scan_network(job: _Job, trainer: Any, predictor: Any) -> ScanNetwork:
 
 if __name__ == "__main__":
     end_with_parent()
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))

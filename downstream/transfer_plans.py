@@ -11,7 +11,7 @@ from typing import Any
 
 from manifests.errors import UnknownNameError
 
-__all__ = ["DIALS", "PLANS", "TransferPlan", "transfer_plan"]
+__all__ = ["DIALS", "PLANS", "TransferPlan", "member_seed", "transfer_plan"]
 
 DIALS = ("iterations", "learning_rate", "optimiser", "squeezed")
 """Parts of a plan that the trainer takes; the others shape the network and the cases."""
@@ -25,6 +25,7 @@ class TransferPlan:
         purpose: for whom.
         spacing_mm: isotropic spacing that the network works at.
         iterations: training steps.
+        members: networks, each trained so many steps from a seed of its own; their scores are averaged.
         learning_rate: at the start; it falls to 0 by nnU-Net's polynomial.
         optimiser: "muon", or "sgd" as nnU-Net has it, with Nesterov momentum of 0.99.
         features: channels of each resolution; empty for nnU-Net's own network.
@@ -40,6 +41,7 @@ class TransferPlan:
     purpose: str
     spacing_mm: float
     iterations: int
+    members: int = 1
     learning_rate: float
     optimiser: str = "muon"
     features: tuple[int, ...] = ()
@@ -62,6 +64,7 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
             purpose="tests",
             spacing_mm=6.0,
             iterations=30,
+            members=2,
             learning_rate=4e-3,
             squeezed=True,
             features=(8, 16, 32),
@@ -108,6 +111,11 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
     }
 )
 """Plans by name."""
+
+
+def member_seed(seed: int, members: int, member: int) -> int:
+    """Seed of one of several networks, from 0, of a training with a seed: no two trainings share one."""
+    return seed * members + member
 
 
 def transfer_plan(name: str) -> TransferPlan:

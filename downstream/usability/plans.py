@@ -34,7 +34,7 @@ class UsabilityPlan:
 
 
 def _plain(purpose: str, name: str, changes: dict[str, Any] | None = None) -> UsabilityPlan:
-    return UsabilityPlan(purpose, "ExperimentPlanner", transfer_plan(name).to_json() | (changes or {}))
+    return UsabilityPlan(purpose, "ExperimentPlanner", transfer_plan(name).to_json() | {"members": 1} | (changes or {}))
 
 
 PLANS: Mapping[str, UsabilityPlan] = MappingProxyType(

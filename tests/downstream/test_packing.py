@@ -36,8 +36,7 @@ def run(box_dataset, tmp_path):
     """What `factory bench transfer` leaves, its weights random."""
     run, name = tmp_path / "run", "Dataset900_Synthetic"
     raw, prepared = run / "raw" / name, run / "preprocessed" / name
-    trained = run / "results" / name / "nnUNetTrainerTransfer__factoryPlans__3d_fullres" / "fold_0"
-    for folder in (raw, prepared, trained):
+    for folder in (raw, prepared):
         folder.mkdir(parents=True)
     job = {
         "folder": str(raw),
@@ -56,11 +55,19 @@ def run(box_dataset, tmp_path):
         path.write_text(json.dumps(data))
     rows = [Result("s", "liver", "dice", 0.91, "synthetic"), Result("a", "liver", "dice", 0.7, "real")]
     Results(rows).write(run / "scores.csv")
+    return run, _trained(run, 0)
+
+
+def _trained(run, member):
+    """A random network, where a training leaves it."""
+    plan = f"factoryPlans{member + 1 if member else ''}"
+    folder = run / "results" / "Dataset900_Synthetic" / f"nnUNetTrainerTransfer__{plan}__3d_fullres" / "fold_0"
     with torch.random.fork_rng():
-        torch.manual_seed(1)
-        network = plain_unet(SIZE["features"], SIZE["convolutions"], 3, folded=True)
-    torch.save({"network_weights": network.state_dict()}, trained / "checkpoint_final.pth")
-    return run, network
+        torch.manual_seed(member)
+        network = plain_unet(SIZE["features"], SIZE["convolutions"], 3, folded=True).eval()
+    folder.mkdir(parents=True)
+    torch.save({"network_weights": network.state_dict()}, folder / "checkpoint_final.pth")
+    return network
 
 
 def test_a_packed_transfer_is_the_network_that_was_trained(run, tmp_path):
@@ -74,13 +81,31 @@ def test_a_packed_transfer_is_the_network_that_was_trained(run, tmp_path):
     tile = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
     with torch.inference_mode():
         seen = squeeze(MEASURED)(torch.from_numpy(tile))
-        expected = network.eval()(seen[None, None])[0].numpy()
+        expected = network(seen[None, None])[0].numpy()
     np.testing.assert_allclose(opened._scores(tile), expected, atol=0.02)  # weights of 11 bits
     card = (tmp_path / "packed" / "README.md").read_text()
     assert "3 of 4 cases" in card
     assert "HU reach it with soft tissue spread" in card
     assert "| liver | 0.910 | 0.700 (0.600 to 0.800) | 2 |" in card
     assert "| spleen |  |  |  |" in card
+
+
+def test_several_networks_are_packed_as_their_mean(run, tmp_path):
+    folder, first = run
+    second = _trained(folder, 1)
+    job = json.loads((folder / "job.json").read_text())
+    (folder / "job.json").write_text(json.dumps(job | {"plan": job["plan"] | {"members": 2}}))
+    assert pack_transfer(folder, tmp_path / "packed").members == 2
+    tile = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
+    with torch.inference_mode():
+        seen = squeeze(MEASURED)(torch.from_numpy(tile))[None, None]
+        one, other = (network(seen)[0].numpy() for network in (first, second))
+    assert np.abs(one - other).max() > 0.1
+    scores = open_segmenter(f"builtin:{tmp_path / 'packed'}")._scores(tile)
+    np.testing.assert_allclose(scores, (one + other) / 2, atol=0.02)
+    card = (tmp_path / "packed" / "README.md").read_text()
+    assert "The mean of 2 plain U-Nets" in card
+    assert "with seed 6 and 7" in card
 
 
 def test_what_cannot_be_packed_is_refused_before_anything_is_written(run, tmp_path):

@@ -143,11 +143,8 @@ def test_scans_are_squeezed_before_they_are_segmented(monkeypatch):
         def __init__(self, **_):
             pass
 
-        def manual_initialization(self, *_):
-            pass
-
-        def predict_sliding_window_return_logits(self, image):
-            return image
+        def manual_initialization(self, network, *_):
+            self.predict_sliding_window_return_logits = network
 
     monkeypatch.setattr(predicting, "nnUNetPredictor", Slides)
     trainer = SimpleNamespace(
@@ -165,6 +162,12 @@ def test_scans_are_squeezed_before_they_are_segmented(monkeypatch):
     with torch.enable_grad():  # which predictor_of switches off
         found = predictor_of(trainer).predict_sliding_window_return_logits(image)
     torch.testing.assert_close(found, trainer.squeeze(image))
+    twice = SimpleNamespace(**{**vars(trainer), "network": torch.nn.Conv3d(1, 1, 1)})
+    torch.nn.init.constant_(twice.network.weight, 3.0)
+    torch.nn.init.zeros_(twice.network.bias)
+    with torch.enable_grad():
+        mean = predictor_of(trainer, twice).predict_sliding_window_return_logits(image)
+    torch.testing.assert_close(mean, 2 * trainer.squeeze(image))
 
 
 def test_thin_volumes_are_convolved_in_single_precision(monkeypatch):

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 
 from downstream.nnunet_plan import plan_for
-from downstream.nnunet_process import environment
 from downstream.results import Result, Results
 from downstream.steps import alone
 from downstream.transfer import TransferOptions, check_target, check_work_folder, transfer
 from downstream.transfer import parse_exclusions as parse
 from downstream.transfer_costs import transfer_costs
 from downstream.transfer_figures import slice_dice
-from downstream.transfer_plans import PLANS
+from downstream.transfer_plans import PLANS, member_seed
 from downstream.transfer_scores import REAL, SYNTHETIC, Scoring, score_arms
 from downstream.transfer_tables import rows_of
 from downstream.whole_scan import keep_largest
@@ -207,9 +206,15 @@ def test_a_plan_is_a_network_that_segments_its_patch(name):
 def test_costs_follow_the_measured_step(real_boxes):
     pytest.importorskip("torch")
     costs = transfer_costs(TINY, real_boxes(2).root, 50)
-    assert costs.seconds["train"] == pytest.approx(PLANS["tiny"].iterations * costs.step_s)
+    plan = PLANS["tiny"]
+    assert costs.seconds["train"] == pytest.approx(plan.members * plan.iterations * costs.step_s)
     assert costs.seconds["build"] > 0
     assert "50 synthetic cases, 2 real scans" in str(costs)
+
+
+def test_no_two_trainings_share_a_seed():
+    seeds = [member_seed(seed, 2, member) for seed in range(3) for member in range(2)]
+    assert seeds == [*range(6)]
 
 
 def _planned():
@@ -241,8 +246,8 @@ def test_killed_at_every_step_it_ends_with_the_same_scores(real_boxes, box_datas
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     out = tmp_path / "killed"
-    moments = ("raw/*/export.jsonl", "preprocessed/*/dataset_fingerprint.json", "results/**/checkpoint_latest.pth")
-    for moment in (*moments, "predictions/real/*.nii.gz", "scores/real/*.csv"):
+    moments = ["raw/*/export.jsonl", "preprocessed/*/dataset_fingerprint.json", "results/**/checkpoint_latest.pth"]
+    for moment in (*moments, "results/**/checkpoint_final.pth", "predictions/real/*.nii.gz", "scores/real/*.csv"):
         process = start(out)
         while not list(out.glob(moment)) and process.poll() is None:
             time.sleep(0.05)
@@ -264,13 +269,8 @@ def test_killed_at_every_step_it_ends_with_the_same_scores(real_boxes, box_datas
     process = start(out, iterations="50")
     message = process.communicate()[1]
     assert process.returncode == 0, message
-    assert b"50," in next(out.glob("results/**/loss.csv")).read_bytes().splitlines()[-1], "trained anew"
+    losses = [path.read_bytes().splitlines() for path in out.glob("results/**/loss.csv")]
+    assert [len(lines) for lines in losses] == [2, 2], "both networks are trained anew, from the first step"
+    assert losses[0] != losses[1], "from seeds of their own"
     assert prepared
     assert prepared == {path: path.stat().st_mtime_ns for path in prepared}, "preprocessing does not depend on steps"
-
-
-def test_the_training_process_uses_every_core(tmp_path):
-    command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
-    inherited = os.environ | {"MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # as the command line sets them
-    printed = subprocess.check_output(command, env=inherited | environment(tmp_path, tmp_path, 1), text=True)
-    assert int(printed) == len(os.sched_getaffinity(0))
