@@ -20,6 +20,7 @@ OPTIONAL = {
     "downstream/fidelity/networks.py",
     "downstream/patches.py",
     "downstream/trainers/batches.py",
+    "downstream/trainers/averaged.py",
     "downstream/trainers/folded.py",
     "downstream/trainers/muon.py",
     "downstream/trainers/squeeze.py",
