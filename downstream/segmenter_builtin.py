@@ -133,7 +133,9 @@ class BuiltinSegmenter(Segmenter):
     def _scores(self, tile: Float32[np.ndarray, "a b c"]) -> Float32[np.ndarray, "labels a b c"]:
         import torch
 
-        with torch.inference_mode():
+        from downstream.trainers.autocast import autocast_cpu
+
+        with torch.inference_mode(), autocast_cpu(self._device):
             answer = self._network(self._squeeze(torch.from_numpy(tile))[None, None].to(self._device))
         return np.asarray(answer[0].float().cpu().numpy())
 

@@ -34,8 +34,8 @@ def measured_step_s(plan: dict[str, Any], labels: int, device: str) -> float:
 def _main(plan: dict[str, Any], labels: int, device: str) -> float:
     import torch
 
+    from downstream.trainers.autocast import autocast_cpu
     from downstream.trainers.muon import Muon
-    from downstream.trainers.nnUNetTrainerTransfer import autocast_cpu
 
     place = torch.device(device)
     network = plain_unet(plan["features"], plan["convolutions"], labels, folded=plan["folded"])

@@ -117,7 +117,7 @@ def _scan_network(job: _Job, trainer: Any, predictor: Any) -> ScanNetwork:
     """The trained network with nnU-Net's CT normalisation, by what it measured in the training data."""
     import torch
 
-    from downstream.trainers.nnUNetTrainerTransfer import autocast_cpu
+    from downstream.trainers.autocast import autocast_cpu
 
     def scores(values: Float32[np.ndarray, "a b c"]) -> Float32[np.ndarray, "labels a b c"]:
         with autocast_cpu(trainer.device):

@@ -10,8 +10,6 @@ Dials come with the plan (`plans["factory_training"]`).
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,14 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from torch.overrides import TorchFunctionMode
 
+from downstream.trainers.autocast import autocast_cpu
 from downstream.trainers.batches import Batches, Case
 from downstream.trainers.folded import FOLD, Folded
 from downstream.trainers.muon import Muon
 from downstream.trainers.squeeze import Squeeze, squeeze, unchanged
 
-__all__ = ["autocast_cpu", "nnUNetTrainerTransfer"]
+__all__ = ["nnUNetTrainerTransfer"]
 
 _CHECKPOINT_STEPS = 25
 _CLIP = 12.0  # norm of the gradient, as in nnU-Net
@@ -36,33 +34,6 @@ _POWER = 0.9  # of the fall of the learning rate, as in nnU-Net
 _WARM_STEPS = 50  # in which the rate of Muon and Adam rises
 _RARITY = 0.5  # power of a label's rarity that it weighs by at the first step; it falls to 0
 _HEAVIEST = 30.0
-_THIN = 3  # voxels: volumes with fewer along a side are convolved in single precision
-
-
-class _ThinInFull(TorchFunctionMode):  # type: ignore[misc]
-    """Convolve thin volumes in single precision, whatever autocast says.
-
-    Over volumes of two slices oneDNN's bfloat16 gradient of a kernel of three has, at times, numbers in it that nothing computed, of 1e28
-    and more (torch 2.13, AVX512-BF16; tests/downstream/test_trainer_parts.py). Such volumes cost nothing.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch."""
-        if func is torch.conv3d and min(args[0].shape[2:]) < _THIN:
-            with torch.autocast("cpu", enabled=False):
-                return func(args[0].float(), *args[1:], **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def autocast_cpu(device: torch.device) -> Iterator[None]:
-    """Compute in bfloat16 on a CPU that has instructions for it; elsewhere nothing changes."""
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    if device.type == "cpu" and any(probe() for probe in probes if probe):
-        with torch.autocast("cpu", dtype=torch.bfloat16), _ThinInFull():
-            yield
-    else:
-        yield
 
 
 class nnUNetTrainerTransfer(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801  nnU-Net's naming

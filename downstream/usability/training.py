@@ -56,7 +56,7 @@ def _trainer(job: Job, fold: int, plan: dict[str, Any]) -> Any:
 
 def _predict(job: Job, training: dict[str, Any], folder: Path, trainer: Any) -> None:
     """Segment the test cases as nnU-Net does: its preprocessing, sliding window and way back to the scan's grid."""
-    from downstream.trainers.nnUNetTrainerTransfer import autocast_cpu
+    from downstream.trainers.autocast import autocast_cpu
 
     predictor, real = predictor_of(trainer), Dataset.open(job.data["real"])
     for done, case in enumerate(training["test"]):

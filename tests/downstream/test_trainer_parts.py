@@ -171,12 +171,12 @@ def test_scans_are_squeezed_before_they_are_segmented(monkeypatch):
 
 
 def test_thin_volumes_are_convolved_in_single_precision(monkeypatch):
-    trainers = pytest.importorskip("downstream.trainers.nnUNetTrainerTransfer")
+    autocast = pytest.importorskip("downstream.trainers.autocast")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     layer = torch.nn.Conv3d(192, 192, 3, padding=1)
     for _ in range(8):
         _ = torch.full((192 * 192 * 27 // 2,), 1e30)  # what memory may hold that is used next
-        with trainers.autocast_cpu(torch.device("cpu")):
+        with autocast.autocast_cpu(torch.device("cpu")):
             thin, thick = layer(torch.ones(2, 192, 2, 2, 16)), layer(torch.ones(1, 192, 3, 3, 3))
         assert (thin.dtype, thick.dtype) == (torch.float32, torch.bfloat16)
         thin.square().mean().backward()
