@@ -11,6 +11,7 @@ that the edge of a scan cuts are left out.
 
 import argparse
 import json
+import sys
 
 import numpy as np
 from scipy import ndimage
@@ -20,6 +21,7 @@ from factory.engines.base import Request
 from factory.engines.phantom import Phantom
 from manifests.anatomy import structures
 from manifests.dataset import Dataset
+from manifests.errors import InputError
 from manifests.geometry import Grid
 from manifests.identity import rng
 from prompts.sampling import complete
@@ -64,24 +66,30 @@ def row(group: str, name: str, found: list[Extents]) -> dict[str, object]:
     return {"structure": name, "of": group, "n": len(places), "middle": mean[1].tolist(), **axes}
 
 
-def main() -> None:
+def patients_of(root: str, relative_to: str) -> list[Extents]:
+    dataset = Dataset.open(root)
+    arrays = (dataset.read(record.case_id) for record in dataset.accepted())
+    return [extents(np.asarray(each.anatomy), each.grid, relative_to) for each in arrays]
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="+")
     parser.add_argument("--relative-to", default="kidney_left")
     parser.add_argument("--people", type=int, default=40)
     chosen = parser.parse_args()
-    patients = []
-    for root in chosen.datasets:
-        dataset = Dataset.open(root)
-        for record in dataset.accepted():
-            arrays = dataset.read(record.case_id)
-            patients.append(extents(np.asarray(arrays.anatomy), arrays.grid, chosen.relative_to))
+    try:
+        patients = [each for root in chosen.datasets for each in patients_of(root, chosen.relative_to)]
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     phantoms = [phantom(index, chosen.relative_to) for index in range(chosen.people)]
     for entry in structures():
         for group, found in (("patients", patients), ("phantoms", phantoms)):
             if any(entry.name in each for each in patients) and any(entry.name in each for each in found):
                 print(json.dumps(row(group, entry.name, found)))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
