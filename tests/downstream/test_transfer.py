@@ -260,6 +260,9 @@ def test_killed_at_every_step_it_ends_with_the_same_scores(real_boxes, box_datas
         message = process.communicate()[1]
         assert process.returncode == 0, message
     whole = tmp_path / "whole"
+    losses = [path.read_text().splitlines() for path in out.glob("results/**/loss.csv")]
+    assert len(losses) == 2
+    assert all(len(lines) <= 3 for lines in losses), "a network that is finished is not trained again"
     assert (out / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes()
     result = json.loads((out / "results.json").read_text())
     assert {row["label"] for row in result["labels"]} == {"left kidney", "right kidney"}
