@@ -36,6 +36,7 @@ def bench_transfer(  # one parameter per option
     plan: Annotated[str, typer.Option(help="Size: tiny, nano (a CPU) or full (a GPU).")] = "nano",
     scheme: Annotated[str, typer.Option(help="Labels to train and score.")] = "torso25",
     iterations: Annotated[int | None, typer.Option(help="Training steps; default: the plan's.")] = None,
+    members: Annotated[int | None, typer.Option(help="Networks, scores averaged; default: the plan's.")] = None,
     training_seed: Annotated[int, typer.Option(help="Seed of weights, patches and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[int, typer.Option(help="Processes for building and preprocessing.")] = 2,
@@ -54,7 +55,9 @@ def bench_transfer(  # one parameter per option
     from downstream.transfer_plans import transfer_plan
 
     left_out = parse_exclusions(exclude or [])
-    options = TransferOptions(plan, scheme, iterations, training_seed, device, workers, largest, tolerance, left_out)
+    options = TransferOptions(
+        plan, scheme, iterations, training_seed, device, workers, largest, tolerance, left_out, members
+    )
     check_target(real, options)
     check_work_folder(out)
     grid = preset or transfer_plan(plan).preset

@@ -57,6 +57,7 @@ class TransferOptions:
         largest: keep only the largest piece of organs that are one piece.
         tolerance_mm: of the normalised surface distance.
         exclude: (case, label) pairs of the real dataset that are not scored, because the reference has only a part.
+        members: networks whose scores are averaged; None for the plan's.
     """
 
     plan: str = "nano"
@@ -68,11 +69,12 @@ class TransferOptions:
     largest: bool = True
     tolerance_mm: float = 3.0
     exclude: tuple[Exclusion, ...] = ()
+    members: int | None = None
 
     def size(self) -> dict[str, Any]:
-        """The plan as plain data, with the iterations asked for."""
-        plan = transfer_plan(self.plan).to_json()
-        return plan | ({"iterations": self.iterations} if self.iterations else {})
+        """The plan as plain data, with the iterations and networks asked for."""
+        asked = {"iterations": self.iterations, "members": self.members}
+        return transfer_plan(self.plan).to_json() | {name: value for name, value in asked.items() if value}
 
 
 def parse_exclusions(texts: Sequence[str]) -> tuple[Exclusion, ...]:
@@ -132,6 +134,7 @@ def _check_numbers(options: TransferOptions) -> None:
         _require_cuda()
     for name, value, least in (
         ("--iterations", options.iterations, 1),
+        ("--members", options.members, 1),
         ("--training-seed", options.seed, 0),
         ("--workers", options.workers, 1),
     ):

@@ -90,8 +90,7 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
         "nano": TransferPlan(
             purpose="2 cores of a CPU, within an hour where it multiplies bfloat16",
             spacing_mm=4.0,
-            iterations=6500,
-            members=2,
+            iterations=10_000,
             learning_rate=4e-3,
             squeezed=True,
             features=(32, 64, 128, 160),

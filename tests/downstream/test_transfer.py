@@ -60,6 +60,7 @@ def real_boxes(box_dataset, tmp_path):
         ({"scheme": "msd-colon"}, InvalidValueError, "no accepted case with a structure"),
         ({"device": "tpu"}, UnknownNameError, "--device"),
         ({"iterations": 0}, InvalidValueError, "--iterations"),
+        ({"members": 0}, InvalidValueError, "--members"),
         ({"workers": 0}, InvalidValueError, "--workers"),
         ({"tolerance_mm": float("nan")}, InvalidValueError, "--tolerance"),
         ({"exclude": (("nobody", "liver"),)}, UnknownNameError, "nobody:liver"),
@@ -210,6 +211,13 @@ def test_costs_follow_the_measured_step(real_boxes):
     assert costs.seconds["train"] == pytest.approx(plan.members * plan.iterations * costs.step_s)
     assert costs.seconds["build"] > 0
     assert "50 synthetic cases, 2 real scans" in str(costs)
+
+
+def test_a_plan_gives_way_to_what_is_asked_for():
+    assert PLANS["nano"].members == 1
+    asked = TransferOptions(plan="nano", iterations=7, members=3).size()
+    assert (asked["iterations"], asked["members"]) == (7, 3)
+    assert asked | {"iterations": 10_000, "members": 1} == TransferOptions(plan="nano").size()
 
 
 def test_no_two_trainings_share_a_seed():
