@@ -1,6 +1,6 @@
 """Do the images hold what the records say? A classifier is trained to read sex, age, phase and tumour organ off them.
 
-A classifier (`classifier.py`) that is told where the organs are (`looks.py`) is trained on four fifths of the training dataset and
+A classifier (`classifier.py`) that is told where the organs are (`looks.py`) and what in them looks like a lesion (`suspicion.py`) is trained on four fifths of the training dataset and
 read on two sets: the fifth held out, which is the ceiling that this classifier reaches on its own data, and the test dataset. Balanced
 accuracy (mean over classes of the share read right) is compared with chance, one over the number of
 classes. What the classifier cannot read may still be in the images: the ceiling is its own.
@@ -11,15 +11,16 @@ training cases are left out of training, test and chance, and named in the resul
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from downstream.looks import Looks, looks_of
 from downstream.splits import groups
 from downstream.stats import RESAMPLES, Interval
+from downstream.suspicion import Suspicion, samples_of
 from manifests.case import CaseRecord
 from manifests.dataset import Dataset
 from manifests.errors import InvalidValueError, MissingDependencyError
@@ -125,7 +126,8 @@ class AttributeReader:
         self._seen, self._unseen = ([r for r in learn if (r.case_id in held_out) == out] for out in (False, True))
         self._classes, self._seed, self._advance = _classes(training, self._seen), seed, advance
         targets = {name: _ids(self._seen, name, values) for name, values in self._classes.items()}
-        self._classifier = Classifier(self._looks(training, self._seen), targets, self._classes)
+        looks, self._suspicion = self._learn(training)
+        self._classifier = Classifier(looks, targets, self._classes)
         self._ceiling = self._classifier.predict(self._looks(training, self._unseen))
 
     def read(self, test: Dataset) -> list[AttributeScore]:
@@ -147,12 +149,30 @@ class AttributeReader:
             for name, values in self._classes.items()
         ]
 
+    def _learn(self, training: Dataset) -> tuple[list[Looks], Suspicion]:
+        """Looks of the training cases with what is suspected in them, by one that learnt from the other half, and one that learnt from all."""
+        looks, samples = [], []
+        for number, record in enumerate(self._seen):
+            arrays = training.read(record.case_id)
+            looks.append(looks_of(arrays))
+            samples.append(samples_of(arrays, number))
+            self._advance()
+        halves = [Suspicion(samples[1::2]), Suspicion(samples[0::2])]
+        cases = (training.read(record.case_id) for record in self._seen)
+        found = [halves[n % 2].of(arrays) for n, arrays in enumerate(cases)]
+        return [_joined(one, more) for one, more in zip(looks, found, strict=True)], Suspicion(samples)
+
     def _looks(self, dataset: Dataset, records: list[CaseRecord]) -> list[Looks]:
         found = []
         for record in records:
-            found.append(looks_of(dataset.read(record.case_id)))
+            arrays = dataset.read(record.case_id)
+            found.append(_joined(looks_of(arrays), self._suspicion.of(arrays)))
             self._advance()
         return found
+
+
+def _joined(looks: Looks, suspected: Float32[np.ndarray, "k s"]) -> Looks:
+    return replace(looks, organs=np.hstack([looks.organs, suspected]))
 
 
 def balanced_accuracy(

@@ -3,13 +3,14 @@
 One regression an attribute reads HU of groups of structures; one that is missing counts as a usual one, so that an organ
 does not tell the sex by being there. The organ of the tumour
 is found by another question, asked of each organ alike: is it this one? What tells is much the same in all of them (something
-stands out), so an answer is learnt from all organs, and how it differs between them besides. An L2 penalty holds both.
+stands out), so an answer is learnt from all organs, and how it differs between them besides. An L2 penalty holds both. Where no organ
+has odds above a threshold the answer is "none"; it is the one that served best for training cases that the odds were not learnt from.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float, Float32, Float64, Int64
 from sklearn.linear_model import LogisticRegression
 
 from downstream.looks import ORGANS, Looks
@@ -26,6 +27,7 @@ OWN = 0.5
 ITERATIONS = 500
 _FLOOR_HU, _FLOOR = 5.0, 1e-3
 _LEAST, _MOST = -4.0, 8.0
+_NONE, _FOLDS, _THRESHOLDS = "none", 4, 101
 
 
 class Classifier:
@@ -52,6 +54,9 @@ class Classifier:
             inputs = self._inputs(name, looks)[known]
             if name == BY_ORGAN:
                 self._models[name] = _fit_organs(inputs, target[known])
+                self._least = self._threshold(
+                    inputs, target[known], [one for one, k in zip(looks, known, strict=True) if k]
+                )
             else:
                 model = LogisticRegression(C=C_GROUPS, class_weight="balanced", max_iter=ITERATIONS)
                 self._models[name] = model.fit(inputs, target[known])
@@ -62,8 +67,10 @@ class Classifier:
         for name, model in self._models.items():
             inputs = self._inputs(name, looks)
             if name == BY_ORGAN:
-                odds = model.decision_function(inputs.reshape(-1, inputs.shape[-1])).reshape(inputs.shape[:2])
-                answers[name] = np.where(self._there(looks), odds, -np.inf).argmax(1)
+                odds = self._odds(model, inputs, looks)
+                if _NONE in self._classes[name]:
+                    odds[:, self._classes[name].index(_NONE)] = self._least
+                answers[name] = odds.argmax(1)
             else:
                 answers[name] = model.predict(inputs)
         return {name: np.asarray(found, np.int64) for name, found in answers.items()}
@@ -84,6 +91,31 @@ class Classifier:
             rows[:, place, place - count] = 1
         return rows
 
+    def _odds(
+        self, model: LogisticRegression, inputs: Float32[np.ndarray, "n k f"], looks: Sequence[Looks]
+    ) -> Float[np.ndarray, "n k"]:
+        """Odds of each organ that is there."""
+        odds = model.decision_function(inputs.reshape(-1, inputs.shape[-1])).reshape(inputs.shape[:2])
+        return np.where(self._there(looks), odds, -np.inf)
+
+    def _threshold(
+        self, inputs: Float32[np.ndarray, "n k f"], target: Int64[np.ndarray, " n"], looks: Sequence[Looks]
+    ) -> float:
+        """Odds below which the answer is "none"."""
+        if _NONE not in self._classes[BY_ORGAN]:
+            return -np.inf
+        none, fold = self._classes[BY_ORGAN].index(_NONE), np.arange(len(target)) % _FOLDS
+        odds = np.empty(inputs.shape[:2])
+        for part in range(_FOLDS):
+            model = _fit_organs(inputs[fold != part], target[fold != part])
+            odds[fold == part] = self._odds(model, inputs, looks)[fold == part]
+        odds[:, none] = -np.inf
+        found = {
+            float(least): _balanced(target, np.where(odds.max(1) < least, none, odds.argmax(1)))
+            for least in np.quantile(odds.max(1), np.linspace(0, 1, _THRESHOLDS), method="lower")
+        }
+        return max(found, key=lambda least: found[least])
+
     def _there(self, looks: Sequence[Looks]) -> np.ndarray:
         """Whether a class is possible in a case: its organ is there, or it is no organ."""
         missing = np.isnan(np.stack([one.organs[:, 0] for one in looks]))
@@ -103,6 +135,10 @@ class _Scale:
 
     def __call__(self, values: Float32[np.ndarray, "n k f"]) -> Float32[np.ndarray, "n k f"]:
         return np.asarray(np.nan_to_num((values - self._mean) / self._sd).clip(_LEAST, _MOST).astype(np.float32))
+
+
+def _balanced(target: Int64[np.ndarray, " n"], answers: Int64[np.ndarray, " n"]) -> float:
+    return float(np.mean([(answers[target == value] == value).mean() for value in np.unique(target)]))
 
 
 def _fit_organs(rows: Float32[np.ndarray, "n k f"], target: Int64[np.ndarray, " n"]) -> LogisticRegression:

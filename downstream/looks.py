@@ -14,7 +14,7 @@ from scipy import ndimage
 from manifests.anatomy import structures
 from manifests.case import Arrays
 
-__all__ = ["GROUPS", "ORGANS", "Looks", "box_weights", "looks_of"]
+__all__ = ["GROUPS", "ORGANS", "ORGAN_OF", "Coarse", "Looks", "box_weights", "coarse", "local_mean", "looks_of"]
 
 SPACING_MM = 6.0
 GROUPS = (*sorted({entry.group for entry in structures()}), "all")
@@ -26,6 +26,11 @@ BANDS_HU = (-700.0, -200.0, 0.0, 30.0, 60.0, 90.0, 140.0)
 SIGMAS = (0.7, 1.2, 2.0)  # voxels
 FEWEST_VOXELS = 3
 _MARGIN = 3
+ORGAN_OF = np.zeros(256, np.uint8)
+"""By id of a structure: 1 + the place of its organ in `ORGANS`, or 0."""
+for _entry in structures():
+    if _entry.organ:
+        ORGAN_OF[_entry.id] = 1 + ORGANS.index(_entry.organ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +47,37 @@ class Looks:
     organs: Float32[np.ndarray, "k h"]
 
 
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """A case at 6 mm: CT averaged over boxes, and the labels at the middle of each."""
+
+    hu: Float32[np.ndarray, "a b c"]
+    anatomy: UInt8[np.ndarray, "a b c"]
+    lesions: UInt8[np.ndarray, "a b c"]
+
+
 def looks_of(arrays: Arrays) -> Looks:
     """Measure a case at 6 mm."""
-    ct, anatomy = _coarse(arrays)
-    of_group, of_organ = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+    case = coarse(arrays)
+    of_group = np.zeros(256, np.uint8)
     for entry in structures():
         of_group[entry.id] = 1 + GROUPS.index(entry.group)
-        of_organ[entry.id] = 1 + ORGANS.index(entry.organ) if entry.organ else 0
-    labels = of_group[anatomy]
-    groups = [_spread(ct[labels == number]) for number in range(1, len(GROUPS))]
-    groups.append(_spread(ct[labels > 0] if labels.any() else ct.ravel()))
-    return Looks(np.stack(groups), _organs(ct, of_organ[anatomy]))
+    labels = of_group[case.anatomy]
+    groups = [_spread(case.hu[labels == number]) for number in range(1, len(GROUPS))]
+    groups.append(_spread(case.hu[labels > 0] if labels.any() else case.hu.ravel()))
+    return Looks(np.stack(groups), _organs(case.hu, ORGAN_OF[case.anatomy]))
 
 
-def _coarse(arrays: Arrays) -> tuple[Float32[np.ndarray, "a b c"], UInt8[np.ndarray, "a b c"]]:
-    """CT averaged over boxes, and the label at the middle of each."""
-    values, labels = arrays.ct.astype(np.float32), arrays.anatomy
+def coarse(arrays: Arrays) -> Coarse:
+    """Bring a case to 6 mm; a part of a box at the end is dropped."""
+    values, anatomy, lesions = arrays.ct.astype(np.float32), arrays.anatomy, arrays.lesions
     for axis, (count, spacing_mm) in enumerate(zip(arrays.grid.shape_zyx, arrays.grid.spacing_mm_zyx, strict=True)):
         weights = box_weights(count, spacing_mm)
         values = np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
         middles = (np.arange(len(weights)) + 0.5) * SPACING_MM / spacing_mm
-        labels = labels.take(np.minimum(middles.astype(int), count - 1), axis)
-    return np.ascontiguousarray(values, np.float32), labels
+        middles = np.minimum(middles.astype(int), count - 1)
+        anatomy, lesions = anatomy.take(middles, axis), lesions.take(middles, axis)
+    return Coarse(np.ascontiguousarray(values, np.float32), anatomy, lesions)
 
 
 def box_weights(count: int, spacing_mm: float) -> Float32[np.ndarray, "out count"]:
@@ -94,7 +108,7 @@ def _organs(ct: Float32[np.ndarray, "z y x"], labels: UInt8[np.ndarray, "z y x"]
 def _organ(hu: Float32[np.ndarray, "z y x"], inside: Bool[np.ndarray, "z y x"]) -> list[float]:
     median = float(np.median(hu[inside]))
     off = np.where(inside, hu - median, 0)
-    local = [_local_mean(off, inside, sigma) for sigma in SIGMAS]
+    local = [local_mean(off, inside, sigma) for sigma in SIGMAS]
     bands = np.digitize(local[0] + median, BANDS_HU)
     found: list[float] = []
     for means in local:
@@ -105,7 +119,7 @@ def _organ(hu: Float32[np.ndarray, "z y x"], inside: Bool[np.ndarray, "z y x"]) 
     return [*found, median, float(off[inside].std()), float(np.log(inside.sum())), _depth(inside)]
 
 
-def _local_mean(
+def local_mean(
     values: Float32[np.ndarray, "z y x"], inside: Bool[np.ndarray, "z y x"], sigma: float
 ) -> Float32[np.ndarray, "z y x"]:
     """Means around each voxel, of what is inside alone."""

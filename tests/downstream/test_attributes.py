@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from downstream import attributes
 from downstream.attributes import UNKNOWN, balanced_accuracy, read_attributes, target
 from downstream.cli import bench_app
-from downstream.looks import box_weights
+from downstream.looks import ORGANS, box_weights
+from downstream.suspicion import Suspicion, samples_of
 from manifests.anatomy import structure
 from manifests.case import Arrays, Attributes, CaseRecord, Lesion
 from manifests.dataset import Dataset, DatasetSpec
@@ -66,8 +67,8 @@ def test_what_is_in_the_images_is_read_and_what_is_not_is_not(worlds):
     assert sum(phase.right.values()) == phase.confusion[0][0] + phase.confusion[1][1]
 
 
-def organs(path, cases):
-    """Liver, spleen and kidneys of two phases; one of them has a bright spot."""
+def organs(path, cases, healthy=0):
+    """Liver, spleen and a kidney; one of them has a bright spot, but for every so many cases, which have none."""
     dataset = Dataset.create(path, DatasetSpec(kind="synthetic", prompts={"name": path.name}))
     rng = np.random.default_rng(cases)
     boxes = {"liver": np.s_[2:8, 2:14, 2:14], "spleen": np.s_[9:14, 2:7, 2:7], "kidney_left": np.s_[9:14, 9:14, 9:14]}
@@ -80,14 +81,15 @@ def organs(path, cases):
             ct[box] += rng.normal(100, 30)
         spot = list(boxes)[index % 3]
         z, y, x = (part.start + int(rng.integers(1, part.stop - part.start - 3)) for part in boxes[spot])
-        ct[z : z + 2, y : y + 2, x : x + 2] += 120
+        ill = not healthy or index % healthy > 0
+        ct[z : z + 2, y : y + 2, x : x + 2] += 120 * ill
         organ = structure(spot).organ
         empty = np.zeros(GRID.shape_zyx, np.uint8)
         record = CaseRecord(
             case_id=case_id,
             status="accepted",
             index=index,
-            lesions=(lesion(organ, 12),),
+            lesions=(lesion(organ, 12),) if ill else (),
             factory_version="0",
             anatomy_table="t",
         )
@@ -165,3 +167,37 @@ def test_the_command_prints_a_row_per_attribute_and_json(worlds):
     assert "contrast_phase" in text.stdout
     data = json.loads(CliRunner().invoke(bench_app, [*asked, "--json"]).stdout)
     assert [row["attribute"] for row in data["image_prompt"]] == ["sex", "contrast_phase"]
+
+
+def test_lesions_are_suspected_by_what_training_cases_show_and_where_nothing_was_learnt_nowhere():
+    def case(spots, seed):
+        rng = np.random.default_rng(seed)
+        ct = rng.normal(60, 15, GRID.shape_zyx)
+        anatomy, lesions = np.full(GRID.shape_zyx, structure("body").id, np.uint8), np.zeros(GRID.shape_zyx, np.uint8)
+        anatomy[1:8, 1:15, 1:15], anatomy[9:15, 1:15, 1:15] = structure("liver").id, structure("spleen").id
+        for z in spots:
+            z, y, x = z, *rng.integers(2, 10, 2)
+            lesions[z : z + 3, y : y + 3, x : x + 3] = 1
+            ct[z : z + 3, y : y + 3, x : x + 3] -= 45
+        return Arrays(GRID, ct.astype(np.int16), anatomy, lesions)
+
+    learnt = Suspicion([samples_of(case([2], seed), seed) for seed in range(12)])  # in livers alone
+    unseen = case([3], 99)
+    blind = Arrays(GRID, unseen.ct, unseen.anatomy, np.zeros_like(unseen.lesions))
+    found = learnt.of(blind)
+    np.testing.assert_array_equal(found, learnt.of(unseen))  # the map of lesions is not looked at
+    liver, spleen = ORGANS.index("liver"), ORGANS.index("spleen")
+    assert found[liver, 0] > 2 > 0 > found[spleen, 0]
+    assert np.expm1(found[liver, 5]) == pytest.approx(27, abs=14), "voxels of 3 x 3 x 3"
+    assert np.isnan(np.delete(found, [liver, spleen], 0)).all()
+    healthy = Suspicion([samples_of(case([], seed), seed) for seed in range(3)])
+    assert not np.nan_to_num(healthy.of(blind))[:, 1:].any()
+
+
+def test_a_case_without_a_tumour_is_told_from_those_with_one(tmp_path):
+    training, test = organs(tmp_path / "a", 80, healthy=4), organs(tmp_path / "b", 60, healthy=4)
+    (found,) = read_attributes(training, test)
+    assert found.classes == ("kidney", "liver", "none", "spleen")
+    none = found.classes.index("none")
+    assert found.confusion[none][none] > 0.6 * sum(found.confusion[none])
+    assert found.accuracy.mean > 0.75
