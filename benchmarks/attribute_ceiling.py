@@ -6,7 +6,7 @@
 
 Two readers learn from TRAIN and are read on NEW, balanced accuracy with a 95 % interval over cases:
 
-    images     that of `factory bench alignment --train`: the CT and the map of organs, never that of lesions
+    images     that of `factory bench alignment --train`, which learns from four fifths of TRAIN: the CT and the map of organs, never that of lesions
     truth      two regressions on what the records of TRAIN know to the voxel: volume, mean and spread of HU of every structure,
                sex organs included; the better of the two, chosen by cross-validation on TRAIN
 

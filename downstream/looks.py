@@ -5,6 +5,7 @@ group of structures are summed up by quantiles, mean and spread; an organ that m
 the largest and the least local mean, how much of it lies in each range of HU and how deep, and its size.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,18 @@ from scipy import ndimage
 from manifests.anatomy import structures
 from manifests.case import Arrays
 
-__all__ = ["GROUPS", "ORGANS", "ORGAN_OF", "Coarse", "Looks", "box_weights", "coarse", "local_mean", "looks_of"]
+__all__ = [
+    "GROUPS",
+    "ORGANS",
+    "ORGAN_OF",
+    "Coarse",
+    "Looks",
+    "box_weights",
+    "coarse",
+    "local_mean",
+    "looks_of",
+    "organ_boxes",
+]
 
 SPACING_MM = 6.0
 GROUPS = (*sorted({entry.group for entry in structures()}), "all")
@@ -98,11 +110,24 @@ def _spread(hu: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " f"]:
 
 def _organs(ct: Float32[np.ndarray, "z y x"], labels: UInt8[np.ndarray, "z y x"]) -> Float32[np.ndarray, "k h"]:
     rows = np.full((len(ORGANS), 2 * len(SIGMAS) + 2 * (len(BANDS_HU) + 1) + 4), np.nan, np.float32)
+    for index, around, organ in organ_boxes(labels, _MARGIN):
+        rows[index] = _organ(ct[around], organ)
+    return rows
+
+
+def organ_boxes(
+    labels: UInt8[np.ndarray, "z y x"], margin: int
+) -> Iterator[tuple[int, tuple[slice, ...], Bool[np.ndarray, "a b c"]]]:
+    """By organ that is there: its place in `ORGANS`, the box around it with a margin in voxels, and where it lies in the box.
+
+    Args:
+        labels: as `ORGAN_OF` gives them.
+        margin: voxels to each side.
+    """
     for index, box in enumerate(ndimage.find_objects(labels, len(ORGANS))):
         if box is not None:
-            around = tuple(slice(max(0, part.start - _MARGIN), part.stop + _MARGIN) for part in box)
-            rows[index] = _organ(ct[around], labels[around] == index + 1)
-    return rows
+            around = tuple(slice(max(0, part.start - margin), part.stop + margin) for part in box)
+            yield index, around, labels[around] == index + 1
 
 
 def _organ(hu: Float32[np.ndarray, "z y x"], inside: Bool[np.ndarray, "z y x"]) -> list[float]:

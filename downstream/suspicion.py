@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from downstream.looks import ORGAN_OF, ORGANS, Coarse, coarse, local_mean
+from downstream.looks import ORGAN_OF, ORGANS, Coarse, coarse, local_mean, organ_boxes
 from manifests.anatomy import structures
 from manifests.case import Arrays
 
@@ -113,14 +113,10 @@ def _organs(
     """By organ: its place in `ORGANS`, the looks of its voxels, where they lie in a box, and the box."""
     aorta = case.hu[case.anatomy == _AORTA]
     blood = float(np.median(aorta)) if aorta.size else 0.0
-    labels: UInt8[np.ndarray, "z y x"] = ORGAN_OF[case.anatomy]
-    for index, box in enumerate(ndimage.find_objects(labels, len(ORGANS))):
-        if box is not None:
-            around = tuple(slice(max(0, part.start - _MARGIN), part.stop + _MARGIN) for part in box)
-            organ = labels[around] == index + 1
-            looks = _voxels(case.hu[around], organ)
-            constant = np.full((len(looks), 2), (blood, index), np.float32)
-            yield index, np.hstack([looks, constant]), organ, around
+    for index, around, organ in organ_boxes(ORGAN_OF[case.anatomy], _MARGIN):
+        looks = _voxels(case.hu[around], organ)
+        constant = np.full((len(looks), 2), (blood, index), np.float32)
+        yield index, np.hstack([looks, constant]), organ, around
 
 
 def _voxels(hu: Float32[np.ndarray, "z y x"], organ: Bool[np.ndarray, "z y x"]) -> Float32[np.ndarray, "n f"]:

@@ -114,7 +114,7 @@ PLANS: Mapping[str, TransferPlan] = MappingProxyType(
 
 
 def member_seed(seed: int, members: int, member: int) -> int:
-    """Seed of one of several networks, from 0, of a training with a seed: no two trainings share one."""
+    """Seed of one of several networks, from 0, of a training with a seed: no two trainings of as many networks share one."""
     return seed * members + member
 
 
