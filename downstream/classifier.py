@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from downstream.looks import ORGANS, Looks
 
-__all__ = ["UNKNOWN", "Classifier"]
+__all__ = ["UNKNOWN", "Classifier", "least_odds"]
 
 UNKNOWN = -1
 """Target of a case whose attribute is unknown: it is not trained on."""
@@ -110,11 +110,7 @@ class Classifier:
             model = _fit_organs(inputs[fold != part], target[fold != part])
             odds[fold == part] = self._odds(model, inputs, looks)[fold == part]
         odds[:, none] = -np.inf
-        found = {
-            float(least): _balanced(target, np.where(odds.max(1) < least, none, odds.argmax(1)))
-            for least in np.quantile(odds.max(1), np.linspace(0, 1, _THRESHOLDS), method="lower")
-        }
-        return max(found, key=lambda least: found[least])
+        return least_odds(odds, target, none)
 
     def _there(self, looks: Sequence[Looks]) -> np.ndarray:
         """Whether a class is possible in a case: its organ is there, or it is no organ."""
@@ -135,6 +131,22 @@ class _Scale:
 
     def __call__(self, values: Float32[np.ndarray, "n k f"]) -> Float32[np.ndarray, "n k f"]:
         return np.asarray(np.nan_to_num((values - self._mean) / self._sd).clip(_LEAST, _MOST).astype(np.float32))
+
+
+def least_odds(odds: Float[np.ndarray, "n k"], target: Int64[np.ndarray, " n"], none: int) -> float:
+    """The threshold below which cases are best called "none", every class counting the same.
+
+    Args:
+        odds: of each class of each case; those of "none" are minus infinity.
+        target: class of each case.
+        none: which class is "none".
+    """
+    highest, likeliest = odds.max(1), odds.argmax(1)
+    found = {
+        float(least): _balanced(target, np.where(highest < least, none, likeliest))
+        for least in np.quantile(highest, np.linspace(0, 1, _THRESHOLDS), method="lower")
+    }
+    return max(found, key=lambda least: found[least])
 
 
 def _balanced(target: Int64[np.ndarray, " n"], answers: Int64[np.ndarray, " n"]) -> float:

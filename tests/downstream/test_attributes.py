@@ -194,6 +194,25 @@ def test_lesions_are_suspected_by_what_training_cases_show_and_where_nothing_was
     assert not np.nan_to_num(healthy.of(blind))[:, 1:].any()
 
 
+def test_the_threshold_for_none_parts_the_cases_best():
+    from downstream.classifier import least_odds
+
+    ill, healthy = np.array([3.0, 2.5, 2.2, 0.4]), np.array([1.0, 0.7])
+    odds = np.full((6, 3), -2.0)
+    odds[:4, 0], odds[4:, 1], odds[:, 2] = ill, healthy, -np.inf
+    assert 1.0 < least_odds(odds, np.array([0, 0, 0, 0, 2, 2]), none=2) <= 2.2  # one of four missed, not one of two
+
+
+@pytest.mark.parametrize(("least", "nones"), [(-np.inf, 0), (np.inf, 60)])
+def test_none_is_said_below_the_threshold_and_nowhere_else(tmp_path, monkeypatch, least, nones):
+    from downstream import classifier
+
+    monkeypatch.setattr(classifier, "least_odds", lambda *_: least)
+    (found,) = read_attributes(organs(tmp_path / "a", 80, healthy=4), organs(tmp_path / "b", 60, healthy=4))
+    none = found.classes.index("none")
+    assert sum(row[none] for row in found.confusion) == nones
+
+
 def test_a_case_without_a_tumour_is_told_from_those_with_one(tmp_path):
     training, test = organs(tmp_path / "a", 80, healthy=4), organs(tmp_path / "b", 60, healthy=4)
     (found,) = read_attributes(training, test)
