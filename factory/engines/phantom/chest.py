@@ -38,7 +38,7 @@ def paint_lungs(canvas: Canvas, torso: Torso) -> None:
 
     def lung(box: Box) -> Volume:
         x, y, z = box.xyz
-        room = np.maximum(box.at(torso.cage) + 0.2, 0.2 - box.at(torso.above))
+        room = np.maximum(box.at(torso.cage) + 0.2, 0.2 - box.at(torso.chest))
         room = smooth_max(room, -_mediastinum(build, (x, y, z)), 10.0)
         return smooth_max(room, 2.5 + canvas.levels_mm.get("heart", 0.0) - _heart(canvas, (x, y, z)), 5.0)
 
@@ -136,7 +136,7 @@ def paint_heart(canvas: Canvas, torso: Torso) -> None:
         return np.asarray(_heart(canvas, box.xyz) + box.at(canvas.space.grain))
 
     def inside(box: Box) -> Bool[np.ndarray, "z y x"]:
-        return (box.at(torso.above) > 1.0) & (box.at(torso.cage) < -6.0)
+        return (box.at(torso.chest) > 0.5) & (box.at(torso.cage) < -6.0)
 
     canvas.fill("heart", canvas.box((-92, -128, 30), (115, 22, 212)), shape, SOFT, inside)
     space = canvas.space

@@ -16,7 +16,7 @@ from factory.engines.phantom.canvas import Canvas
 from factory.engines.phantom.chest import paint_airways, paint_effusions, paint_heart, paint_lungs
 from factory.engines.phantom.duodenum import paint_duodenum
 from factory.engines.phantom.liver import paint_liver_cysts
-from factory.engines.phantom.muscles import paint_muscles
+from factory.engines.phantom.muscles import paint_diaphragm, paint_muscles
 from factory.engines.phantom.pelvis import paint_gluteals, paint_pelvic_bones, paint_pelvic_organs
 from factory.engines.phantom.population import Build, draw_build
 from factory.engines.phantom.settling import settle
@@ -41,7 +41,7 @@ SCATTERED = frozenset(
 class Phantom(MaskModel):
     """A procedural torso: no weights, no patients in it; see `docs/phantom.md`."""
 
-    identity: Mapping[str, str] = {"name": "phantom", "version": "8"}
+    identity: Mapping[str, str] = {"name": "phantom", "version": "9"}
 
     def draw(self, request: Request) -> Masks:
         """Draw the masks of one case."""
@@ -98,6 +98,7 @@ def _paint_all(canvas: Canvas, torso: Torso) -> None:
         paint_gluteals(canvas)
     paint_muscles(canvas, torso)
     organs = canvas.through(torso.viscera)
+    paint_diaphragm(organs, torso)
     paint_heart(organs, torso)
     paint_lungs(organs, torso)
     paint_effusions(organs, torso)

@@ -1,4 +1,4 @@
-"""Named muscles and the planes of fat between them: autochthon, iliopsoas, rectus, scapular groups."""
+"""Muscles and the planes of fat between them: autochthon, iliopsoas, loins, crura and diaphragm."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -10,7 +10,7 @@ from factory.engines.phantom.pelvis import LINES, sheet_tubes, wing_sheet
 from factory.engines.phantom.shapes import Profile, oval
 from manifests.anatomy import structure
 
-__all__ = ["paint_muscles"]
+__all__ = ["paint_diaphragm", "paint_muscles"]
 
 Volume = Float32[np.ndarray, "z y x"]
 _ERECTOR_X = Profile({-200: 20, -150: 28, -100: 34, -40: 37, 20: 34, 80: 28, 160: 24, 240: 22, 310: 24})
@@ -38,6 +38,14 @@ def paint_muscles(canvas: Canvas, torso: Torso) -> None:
         radii = np.repeat((8.0 * np.sin(np.linspace(0.12, 0.85, LINES) * np.pi) ** 0.5)[:, None], 9, axis=1)
         iliacus = sheet_tubes(space, sheet, radii * bulk)
         canvas.draw(f"iliopsoas_{side}", [space.tube(mirrored(_PSOAS, sign), bulk), *iliacus], over)
+
+
+def paint_diaphragm(canvas: Canvas, torso: Torso) -> None:
+    """Paint the sheet of muscle between chest and abdomen; chest wall and spine stay as they are."""
+    box = canvas.box((-150, -130, -60), (150, 100, 125))
+    if box is not None:
+        sheet = (box.at(torso.above) > 0) & (box.at(torso.chest) < 0) & (box.labels == structure("visceral_fat").id)
+        box.labels[sheet] = structure("skeletal_muscle").id
 
 
 def _paint_erector(canvas: Canvas, side: str, sign: float) -> None:

@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 from factory.engines.phantom.bending import bent
 from factory.engines.phantom.canvas import SOFT, Box, Canvas, Mask
@@ -65,10 +65,7 @@ def _rows(build: Build) -> Rows:
 
 
 def _behind(xyz: tuple[Volume, Volume, Volume], gland: Rows) -> Volume:
-    """Distance into the room behind the front of the pancreas, from a little above it down.
-
-    The form keeps out of it; a stomach whose surface must move far to reach its volume grows into it all the same.
-    """
+    """Distance into the room behind the front of the pancreas, from a little above it down."""
     x, y, z = xyz
     front, top = gland[:, 1] - gland[:, 3], gland[:, 2] + gland[:, 3]
     back = y - np.interp(x, gland[:, 0], front).astype(np.float32)
@@ -93,7 +90,11 @@ def paint_stomach(canvas: Canvas, inside: Mask) -> None:
         total = smooth_max(total, _behind(box.xyz, gland), 8.0)
         return np.asarray(total / np.float32(flat**0.5) + 1.8 * box.at(space.grain), np.float32)
 
-    canvas.fill("stomach", canvas.box((-60, -130, -130), (140, 70, 120)), shape, SOFT, inside)
+    def before(box: Box) -> Bool[np.ndarray, "z y x"]:
+        """However far its surface must move to reach its volume, it stays before the pancreas."""
+        return inside(box) & (box.evaluate(lambda part: _behind(part.xyz, gland)) < 0)
+
+    canvas.fill("stomach", canvas.box((-60, -130, -130), (140, 70, 120)), shape, SOFT, before)
     thin = rows.copy()
     thin[:, 3] = np.minimum(0.45 * thin[:, 3], 9.0)  # however empty the stomach, its lumen goes through
     join = [
