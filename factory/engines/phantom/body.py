@@ -181,6 +181,10 @@ class Torso:
         right = np.exp(-(((x + 72) / 62) ** 2) - ((y + 22) / 75) ** 2) * (_DOME_RIGHT_MM - _DOME_MIDDLE_MM + 4 + uneven)
         left = np.exp(-(((x - 76) / 58) ** 2) - ((y + 22) / 75) ** 2) * (_DOME_LEFT_MM - _DOME_MIDDLE_MM + 4 - uneven)
         depth = np.clip(1 + self.cage / 62, 0, 1.2)
+        front, width = SPINE_FRONT(z), SPINE_WIDTH(z)
+        spine = np.hypot(x, np.minimum(y - front - width, 0)) - width - 3
+        beside = np.clip(1 - spine / 35, 0, 1) * np.clip((y - front - 8) / 20, 0, 1)
+        depth = np.maximum(depth, 0.9 * beside)  # lungs reach down beside the vertebrae, too
         behind = np.clip((y + 70) / 120, 0, 1)
         recess = np.float32(1 + 0.15 * self.space.build.lean["recess"])
         drop = (22 + 34 * behind) * recess * depth**2.4 + 16 * np.exp(-((x / 30) ** 2)) * behind

@@ -14,6 +14,7 @@ from factory.engines.phantom.bowel import paint_colon, paint_small_bowel
 from factory.engines.phantom.branches import paint_branches
 from factory.engines.phantom.canvas import Canvas
 from factory.engines.phantom.chest import paint_airways, paint_effusions, paint_heart, paint_lungs
+from factory.engines.phantom.crura import paint_crura
 from factory.engines.phantom.duodenum import paint_duodenum
 from factory.engines.phantom.liver import paint_liver_cysts
 from factory.engines.phantom.muscles import paint_diaphragm, paint_muscles
@@ -107,6 +108,7 @@ def _paint_all(canvas: Canvas, torso: Torso) -> None:
     paint_pelvic_organs(organs)
     paint_duodenum(organs)
     paint_veins(organs)
+    paint_crura(organs)
     paint_arteries(organs)
     paint_branches(organs)
     paint_colon(organs, torso)

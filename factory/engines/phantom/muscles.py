@@ -1,4 +1,4 @@
-"""Muscles and the planes of fat between them: autochthon, iliopsoas, loins, crura and diaphragm."""
+"""Muscles and the planes of fat between them: autochthon, iliopsoas, loins and diaphragm."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -31,8 +31,6 @@ def paint_muscles(canvas: Canvas, torso: Torso) -> None:
         _paint_erector(canvas, side, sign)
         lumborum = mirrored([(62, 42, -10, 8), (72, 42, -60, 12), (82, 40, -112, 10)], sign)
         canvas.draw("skeletal_muscle", [space.tube(lumborum, bulk, squash_zyx=(1, 1, 0.6))], ("visceral_fat",))
-        crus = mirrored([(14, -12, 46, 4), (15, -7, 20, 5), (15, -4, -20, 4), (14, -6, -50, 2.5)], sign)
-        canvas.draw("skeletal_muscle", [space.tube(crus)], ("visceral_fat",))
         over = ("visceral_fat", "skeletal_muscle", "subcutaneous_fat")
         sheet = wing_sheet(sign, -9.0, (0.1, 1.0))
         radii = np.repeat((8.0 * np.sin(np.linspace(0.12, 0.85, LINES) * np.pi) ** 0.5)[:, None], 9, axis=1)

@@ -95,7 +95,7 @@ def test_an_obstructing_tumour_widens_the_colon_before_it_alone():
 
 def test_a_resected_liver_ends_at_its_cut():
     whole, right = painted(Variants()), resected("right_hepatectomy")
-    x = np.argwhere(mask(whole, "liver"))[:, 2].min()
-    assert np.argwhere(mask(right, "liver"))[:, 2].min() > x + 4
+    x, cut = (np.percentile(np.argwhere(mask(labels, "liver"))[:, 2], 1) for labels in (whole, right))
+    assert cut > x + 4
     assert not mask(right, "gallbladder").any()
     assert structure("gallbladder").id in whole

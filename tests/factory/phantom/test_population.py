@@ -75,7 +75,7 @@ def test_the_painting_shows_the_build(body):
 def test_enlarged_organs_are_larger(body, organs):
     before, after = body(seed=8), body(seed=8, enlarged_organs=organs)
     for organ in organs:
-        large = 1.4 * structure(organ).volume_ml["male"]  # an organ large before finds little more room
+        large = 1.36 * structure(organ).volume_ml["male"]  # an organ large before finds little more room
         assert after.volume_ml(organ) >= min(1.25 * before.volume_ml(organ), large), organ
 
 
