@@ -63,7 +63,7 @@ class Bank(MaskModel):
         background = BACKGROUND.identity
         self.identity: Mapping[str, str] = {
             "name": "bank",
-            "version": "4",
+            "version": "5",
             "bank": content,
             "sources": "real" if self._dataset.spec.from_patients else "synthetic",
             "background": f"{background['name']} {background['version']}",
