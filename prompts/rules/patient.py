@@ -47,7 +47,7 @@ _TITLES = ("mr", "mrs", "ms")
 _TITLED = re.compile(r"\.?\s{1,2}[A-Z]|\.?\s?$")
 _NO_PERSON_AFTER = re.compile(
     r"[\s-]{1,2}(?:f(?:o)?etus|f(?:o)?etal|infant\stwin|donor|catheter|connector|pelvis|pattern|partner|relatives?|cousin|urethra|genital\w*|windermere|scouts?|ward|medical|surgical|unit|bundle|purkinje"
-    r"|2\b|2/|neu\b)|2\b|/(?:her|his|she)\b",
+    r"|2\b(?!\.\d)|2/|neu\b)|2\b(?!\.\d)|/(?:her|his|she)\b",
     re.IGNORECASE,
 )
 _NO_PERSON_BEFORE = re.compile(

@@ -33,6 +33,8 @@ PEOPLE = {
     "MR imaging of the liver, then CT.": (None, None),
     "MS: alert. History of MS.": (None, None),
     "HER-2 positive carcinoma": (None, None),
+    "Carcinoma, HER 2.": (None, None),
+    "Unenhanced CT, man 2.173 m tall.": (None, "male"),
     "The bundle of His is normal.": (None, None),
     "A female catheter was placed.": (None, None),
     "A male fetus is seen.": (None, None),
