@@ -22,7 +22,7 @@ CARD = """# {name}: a segmenter of {count} labels of the torso
 
 {networks} of {parameters:.1f} million parameters at {spacing:g} mm, trained on **synthetic CT alone**: {cases} of {built} cases of the mask model {masks} and the
 image model {images} (`factory build --n {built} --preset {preset} --seed {seed} --randomise {dial:g}`), {iterations} steps
-with seed {training_seed} (`factory bench transfer`, plan {plan}). HU reach it {seen}. {patients}
+with {seeds} (`factory bench transfer{members}`, plan {plan}). HU reach it {seen}. {patients}
 
     factory bench alignment DATASET --segmenter builtin:FOLDER
 
@@ -140,7 +140,8 @@ def _card(config: BuiltinConfig, job: dict[str, Any], result: dict[str, Any], pa
         seed=spec.run_seed,
         dial=spec.randomise,
         iterations=job["plan"]["iterations"],
-        training_seed=" and ".join(seeds),
+        seeds=f"seed{'s' * (config.members > 1)} {' and '.join(seeds)}",
+        members=f" --members {config.members}" * (config.members > 1),
         plan=job["options"]["plan"],
         seen="with soft tissue spread" if config.squeezed else "as nnU-Net scales them, soft tissue not spread",
         patients=patients,

@@ -153,11 +153,13 @@ def write_builtin(folder: Path, network: Any, config: BuiltinConfig, card: str) 
         LocationError: the folder cannot be written.
         StorageError: the disk is full or fails.
     """
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file
 
+    half = deepcopy(network).half()
+    tensors = {**dict(half.named_parameters()), **dict(half.named_buffers())}  # each once, however many names share it
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        save_model(deepcopy(network).half(), str(folder / WEIGHTS))
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
         (folder / WEIGHTS).chmod(0o644)  # safetensors lets nobody else read it
         (folder / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (folder / CARD).write_text(card, encoding="utf-8")

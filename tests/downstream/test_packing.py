@@ -105,7 +105,15 @@ def test_several_networks_are_packed_as_their_mean(run, tmp_path):
     np.testing.assert_allclose(scores, (one + other) / 2, atol=0.02)
     card = (tmp_path / "packed" / "README.md").read_text()
     assert "The mean of 2 plain U-Nets" in card
-    assert "with seed 6 and 7" in card
+    assert "with seeds 6 and 7 (`factory bench transfer --members 2`" in card
+
+
+def test_the_same_networks_make_the_same_file(run, tmp_path):
+    folder, _ = run
+    pack_transfer(folder, tmp_path / "one")
+    pack_transfer(folder, tmp_path / "two")
+    one, two = (sorted((tmp_path / name).iterdir()) for name in ("one", "two"))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
 
 
 def test_what_cannot_be_packed_is_refused_before_anything_is_written(run, tmp_path):
