@@ -8,7 +8,8 @@ import pytest
 
 from factory.config import preset
 from factory.engines.phantom import Build, draw_build, paint
-from manifests.anatomy import structure
+from manifests.anatomy import group, structure
+from manifests.geometry import Grid
 from manifests.identity import rng
 from prompts.schema import Patient, Prompt
 
@@ -23,32 +24,33 @@ def subject(age: float = 55, sex: str = "male", height: float = 175, weight: flo
 class Body:
     """A painted body with measurements."""
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Build, grid: Grid) -> None:
         self.build = build
-        self.labels = paint(build, GRID)
+        self.grid = grid
+        self.labels = paint(build, grid)
         self._counts = np.bincount(self.labels.ravel(), minlength=256)
 
     def volume_ml(self, name: str) -> float:
-        return float(self._counts[structure(name).id] * GRID.voxel_volume_ml)
+        return float(self._counts[structure(name).id] * self.grid.voxel_volume_ml)
 
     def mask(self, *names: str) -> np.ndarray:
-        return np.isin(self.labels, [structure(name).id for name in names])
+        return np.isin(self.labels, [entry.id for name in names for entry in group(name)])
 
     def centre_mm(self, name: str) -> np.ndarray:
         """Centroid (x, y, z)."""
         index = np.argwhere(self.mask(name)).mean(axis=0)
-        return np.array(GRID.origin_mm_xyz) + index[::-1] * GRID.spacing_mm_zyx[0]
+        return np.array(self.grid.origin_mm_xyz) + index[::-1] * self.grid.spacing_mm_zyx[0]
 
 
 @cache
-def _painted(seed: int, prompt: Prompt) -> Body:
-    return Body(draw_build(prompt, rng(f"c{seed}", "phantom")))
+def _painted(seed: int, prompt: Prompt, grid: Grid) -> Body:
+    return Body(draw_build(prompt, rng(f"c{seed}", "phantom")), grid)
 
 
 @pytest.fixture(scope="session")
 def body() -> Callable[..., Body]:
-    """Paint a body of a seed and a subject; the same arguments give the same object."""
-    return lambda seed=0, **stated: _painted(seed, subject(**stated))
+    """Paint a body of a seed and a subject, at 6 mm or on a grid; the same arguments give the same object."""
+    return lambda seed=0, grid=GRID, **stated: _painted(seed, subject(**stated), grid)
 
 
 PEOPLE = (
